@@ -1,0 +1,31 @@
+"""Everything that can be wrong with what a person gave us.
+
+ApolloError
+├── VideoError        the video or picture: missing, damaged, not a video, no frames, ...
+├── PromptError       the question or conversation: empty, slots do not match, too long, ...
+├── CheckpointError   the model files: missing, pickled, misshapen, unknown name, ...
+└── SettingError      a setting: out of range, not available on this machine, ...
+
+The message is one plain sentence that names the input and the remedy; it is shown as it is on
+the command line and in the browser. Anything that is not an ApolloError is a bug of ours.
+"""
+
+
+class ApolloError(Exception):
+    """Base of every error a person can cause and mend."""
+
+
+class VideoError(ApolloError):
+    """The video or picture cannot be used."""
+
+
+class PromptError(ApolloError):
+    """The question, the conversation or its visual slots do not fit."""
+
+
+class CheckpointError(ApolloError):
+    """The model files cannot be found, read or trusted."""
+
+
+class SettingError(ApolloError, ValueError):
+    """A setting is out of range or not available on this machine."""

@@ -1,0 +1,61 @@
+"""What a person sets, as frozen dataclasses; a checkpoint's own numbers live in `config.py`.
+
+Cheap to import: the command line builds its flags from these fields, so every field carries its
+help text and its range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from apollo.errors import SettingError
+
+
+def _setting(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
+    return field(default=default, metadata={"help": help, "low": low, "high": high})
+
+
+def _check_ranges(settings: Any) -> None:
+    for name, spec in settings.__dataclass_fields__.items():
+        value, low, high = getattr(settings, name), spec.metadata["low"], spec.metadata["high"]
+        if value is None or low is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise SettingError(f"{name} is {value!r}, which is not a number.")
+        if not low <= value <= (high if high is not None else float("inf")):
+            limit = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
+            raise SettingError(f"{name} is {value:g}; choose a value {limit}.")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which part of a video is read, and how densely. `None` means what the checkpoint says."""
+
+    clip_duration_s: float | None = _setting(None, "seconds one clip spans", 0.1, 60)
+    frames_per_clip: int = _setting(4, "frames read from each clip", 1, 64)
+    max_clips: int | None = _setting(None, "never read more clips than this", 1, 100_000)
+    start_s: float | None = _setting(None, "read from this second on", 0)
+    end_s: float | None = _setting(None, "read up to this second", 0)
+
+    def __post_init__(self) -> None:
+        _check_ranges(self)
+        if self.end_s is not None and self.end_s <= (self.start_s or 0.0):
+            raise SettingError(
+                f"The range ends at {self.end_s:g} s but starts at {self.start_s or 0:g} s; "
+                "choose an end after the start."
+            )
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How the answer is written."""
+
+    temperature: float = _setting(0.4, "0 is greedy; higher is more varied", 0, 2)
+    top_p: float = _setting(0.7, "sample from the likeliest tokens up to this share", 0.01, 1)
+    max_new_tokens: int = _setting(256, "longest answer, in tokens", 1, 8192)
+    seed: int | None = _setting(None, "makes a sampled answer repeatable", 0)
+    system_prompt: str | None = _setting(None, "replaces the default system prompt")
+
+    def __post_init__(self) -> None:
+        _check_ranges(self)
