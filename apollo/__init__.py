@@ -1,0 +1,80 @@
+"""Apollo: chat with a video.
+
+    import apollo
+    model = apollo.load()
+    for text in model.stream("video.mp4", "What happens?"):
+        print(text, end="")
+
+Importing this costs next to nothing: the names below are loaded when they are first touched, and
+the model registers with transformers' Auto classes as soon as those are imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from apollo.errors import ApolloError, CheckpointError, PromptError, SettingError, VideoError
+from apollo.settings import Generation, Sampling
+
+if TYPE_CHECKING:
+    from apollo.chat import MODELS, Apollo, Done, Reading, Text, load
+    from apollo.config import ApolloConfig
+    from apollo.model import ApolloForCausalLM
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "MODELS": "apollo.chat",
+    "Apollo": "apollo.chat",
+    "Done": "apollo.chat",
+    "Reading": "apollo.chat",
+    "Text": "apollo.chat",
+    "load": "apollo.chat",
+    "ApolloConfig": "apollo.config",
+    "ApolloForCausalLM": "apollo.model",
+}
+
+__all__ = [
+    "MODELS",
+    "Apollo",
+    "ApolloConfig",
+    "ApolloError",
+    "ApolloForCausalLM",
+    "CheckpointError",
+    "Done",
+    "Generation",
+    "PromptError",
+    "Reading",
+    "Sampling",
+    "SettingError",
+    "Text",
+    "VideoError",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'apollo' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])
+
+
+def _register(_: Any) -> None:
+    """Makes transformers build our classes for `model_type: apollo` (`model.py` ends with it).
+
+    A class registered with the Auto classes wins over a checkpoint's own code, even with
+    `trust_remote_code=True`, so no downloaded code ever runs.
+    """
+    if "apollo.model" not in sys.modules:  # else it is being imported right now
+        importlib.import_module("apollo.model")
+
+
+wrapt.register_post_import_hook(_register, "transformers.models.auto.modeling_auto")

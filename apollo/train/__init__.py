@@ -1,0 +1,1 @@
+"""Training: the cartoon world apollo-nano learns from, and (beside it) the stages that teach it."""

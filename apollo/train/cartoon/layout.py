@@ -1,0 +1,262 @@
+"""Where everything of a scene is at a moment, in units of the frame's height; nothing is drawn.
+
+In:  a Scene and the time within it.  Out: Placement per picture (centre, size, angle).
+Odd: every clip of CLIP_DURATION_S shows the whole motion on its own. During the first TRAVEL_S
+     of a clip, which holds all frames the model samples, the motion is steady; in the rest the
+     objects dash on, out of the frame and in again from the other side (or shrink back, ...).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from apollo.train.cartoon.facts import MOTION_BY_NAME, OBJECT_BY_NAME, POSITIONS
+from apollo.train.cartoon.world import CLIP_DURATION_S, FRAME_STEP_S, Scene
+
+TRAVEL_S = 1.7  # steady part of a clip; the last sampled frame is at 1.5 s
+LAST_SAMPLED_S = 1.5
+MIN_TRAVEL = 0.24  # between the first and the last sampled frame
+MAX_TRAVEL = 0.45
+SCALE_STEP = (1.6, 1.9)  # how much bigger the last sampled frame shows it
+MARGIN = 0.02
+BAND = 0.18  # height of the strip kept free for a word
+CAP_HEIGHT = (0.10, 0.135)
+SPACING = 1.06  # between neighbours, in sizes
+SIZE_RANGE = {1: (0.34, 0.55), 2: (0.27, 0.42), 3: (0.23, 0.34), 4: (0.22, 0.32), 5: (0.20, 0.28)}
+GROWN_SIZE_RANGE = {1: (0.5, 0.7), 2: (0.4, 0.46), 3: (0.34, 0.4), 4: (0.33, 0.4), 5: (0.28, 0.31)}
+SECOND_SIZE_RANGE = (0.22, 0.27)
+PLACED_SIZE_RANGE = (0.34, 0.42)
+COLUMN_CENTRES = (0.23, 0.5, 0.77)
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+Point = tuple[float, float]
+
+# Where the objects of a group are, in spacings around the group's centre.
+FORMATIONS: dict[int, tuple[tuple[Point, ...], ...]] = {
+    1: (((0, 0),),),
+    2: (((-0.5, 0), (0.5, 0)), ((0, -0.5), (0, 0.5)), ((-0.5, -0.35), (0.5, 0.35))),
+    3: (
+        ((-1, 0), (0, 0), (1, 0)),
+        ((-0.5, -0.5), (0.5, -0.5), (0, 0.5)),
+        ((0, -0.5), (-0.5, 0.5), (0.5, 0.5)),
+        ((0, -1), (0, 0), (0, 1)),
+    ),
+    4: (
+        ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)),
+        ((0, -0.8), (-0.8, 0), (0.8, 0), (0, 0.8)),
+    ),
+    5: (
+        ((-0.75, -0.75), (0.75, -0.75), (0, 0), (-0.75, 0.75), (0.75, 0.75)),
+        ((-1, -0.5), (0, -0.5), (1, -0.5), (-0.5, 0.5), (0.5, 0.5)),
+        ((-0.5, -0.5), (0.5, -0.5), (-1, 0.5), (0, 0.5), (1, 0.5)),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One picture at one moment. `size` is the side of its square cell."""
+
+    x: float
+    y: float
+    size: float
+    angle_deg: float = 0.0
+
+
+@dataclass(frozen=True)
+class TextPlace:
+    x: float  # share of the free width left of the word
+    y: float
+    cap_height: float
+    font: int  # reduced modulo the number of fonts there are
+    colour: int  # the same
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All that stays the same during a scene; `group` is around the group's centre."""
+
+    group: tuple[Point, ...]
+    start: Point
+    size: float  # at the beginning of a clip
+    travel: float  # distance, factor or angle between the first and last sampled frame
+    extent: Point  # width and height of the group
+    second: Placement | None
+    text: TextPlace
+    mirrored: bool
+    shade: int  # which variant of the background
+
+
+def _text_place(rng: np.random.Generator, scene: Scene) -> TextPlace:
+    row = POSITIONS[scene.position][1] if scene.position else 1
+    at_top = row == 2 or (row == 1 and rng.random() < 0.5)
+    offset = MARGIN + 0.08 + rng.uniform(-0.005, 0.005)
+    return TextPlace(
+        x=float(rng.random()), y=offset if at_top else 1 - offset,
+        cap_height=float(rng.uniform(*CAP_HEIGHT)),
+        font=int(rng.integers(2**16)), colour=int(rng.integers(2**16)),
+    )  # fmt: skip
+
+
+def _place_second(rng: np.random.Generator, scene: Scene, free: Box) -> tuple[Placement, Box]:
+    """A lane for the second object along the motion; returns the rest of the free space too."""
+    left, top, right, bottom = free
+    size = float(rng.uniform(*SECOND_SIZE_RANGE))
+    first_lane = rng.random() < 0.5
+    if MOTION_BY_NAME[scene.motion].direction[0] != 0:  # sideways: one above the other
+        x = rng.uniform(left + size / 2, right - size / 2)
+        y = top + size / 2 if first_lane else bottom - size / 2
+        rest = (left, top + size, right, bottom) if first_lane else (left, top, right, bottom - size)
+    else:
+        x = left + size / 2 if first_lane else right - size / 2
+        y = rng.uniform(top + size / 2, bottom - size / 2)
+        rest = (left + size, top, right, bottom) if first_lane else (left, top, right - size, bottom)
+    return Placement(float(x), float(y), size), rest
+
+
+def _extent(group: tuple[Point, ...]) -> Point:
+    """Width and height of a group, in sizes of one object."""
+    xs, ys = zip(*group, strict=True)
+    return (max(xs) - min(xs)) * SPACING + 1, (max(ys) - min(ys)) * SPACING + 1
+
+
+def _axis_travel(motion: str) -> Point:
+    """The least distance a motion needs along x and along y."""
+    direction = MOTION_BY_NAME[motion].direction
+    if motion == "bounce":
+        return 0.0, MIN_TRAVEL
+    return abs(direction[0]) * MIN_TRAVEL, abs(direction[1]) * MIN_TRAVEL
+
+
+def _choose_group(
+    rng: np.random.Generator, scene: Scene, room: Point
+) -> tuple[tuple[Point, ...], float]:
+    """A formation and a size that fit into the room that the motion leaves."""
+    grows = scene.motion in ("bigger", "smaller")
+    low, high = (GROWN_SIZE_RANGE if grows else SIZE_RANGE)[scene.count]
+    fits = []
+    for group in FORMATIONS[scene.count]:
+        width, height = _extent(group)
+        fits.append((min(room[0] / width, room[1] / height, high), group))
+    good = [fit for fit in fits if fit[0] >= low] or [max(fits)]
+    most, group = good[int(rng.integers(len(good)))]
+    return group, float(rng.uniform(min(low, most), most))
+
+
+def _travel(rng: np.random.Generator, scene: Scene, slack: Point) -> float:
+    """How far, how much or how many degrees until the last sampled frame; `slack` is room left."""
+    if scene.motion in ("bigger", "smaller"):
+        return float(rng.uniform(*SCALE_STEP))
+    if scene.motion == "spin":
+        low, high = OBJECT_BY_NAME[scene.object].spin_step_deg or (0.0, 0.0)
+        step = rng.uniform(low, high) * (1 if rng.random() < 0.5 else -1)
+        return float(step * LAST_SAMPLED_S / FRAME_STEP_S)
+    along = slack[0] if MOTION_BY_NAME[scene.motion].direction[0] else slack[1]
+    return float(rng.uniform(MIN_TRAVEL, min(max(along, MIN_TRAVEL), MAX_TRAVEL)))
+
+
+@lru_cache(maxsize=4096)
+def layout_of(scene: Scene) -> Layout:
+    """Everything the look_seed decides, so that the whole steady motion stays in the frame."""
+    rng = np.random.default_rng(scene.look_seed)
+    text = _text_place(rng, scene)
+    mirrored, shade = bool(rng.random() < 0.5), int(rng.integers(2**16))
+    top, bottom = MARGIN, 1 - MARGIN
+    if scene.word is not None:
+        top, bottom = (BAND, bottom) if text.y < 0.5 else (top, 1 - BAND)
+    free, second = (MARGIN, top, 1 - MARGIN, bottom), None
+    if scene.second_object is not None:
+        second, free = _place_second(rng, scene, free)
+    left, top, right, bottom = free
+    if scene.position is not None:
+        column, row, _ = POSITIONS[scene.position]
+        size, group = float(rng.uniform(*PLACED_SIZE_RANGE)), FORMATIONS[1][0]
+        jitter = rng.uniform(-0.03, 0.03, size=2)
+        start = (COLUMN_CENTRES[column] + jitter[0], COLUMN_CENTRES[row] + jitter[1])
+        start = tuple(float(np.clip(c, size / 2, 1 - size / 2)) for c in start)
+        travel = _travel(rng, scene, (0, 0))
+    else:
+        need = _axis_travel(scene.motion)
+        group, size = _choose_group(rng, scene, (right - left - need[0], bottom - top - need[1]))
+        width, height = (side * size for side in _extent(group))
+        slack = (right - left - width, bottom - top - height)
+        travel = _travel(rng, scene, slack)
+        start = _start(rng, scene, free, (width, height), travel)
+        size = size / travel if scene.motion == "bigger" else size  # `size` was the largest
+    extent = tuple(side * size for side in _extent(group))
+    return Layout(
+        group, (start[0], start[1]), size, travel, (extent[0], extent[1]), second, text,
+        mirrored, shade,
+    )  # fmt: skip
+
+
+def _start(
+    rng: np.random.Generator, scene: Scene, free: Box, extent: Point, travel: float
+) -> Point:
+    """Where the group's centre starts, so that the steady motion stays inside `free`."""
+    left, top, right, bottom = free
+    dx, dy = MOTION_BY_NAME[scene.motion].direction
+    if scene.motion == "bounce":
+        dy, travel = -1, travel  # jumps start from the ground
+    moves = scene.motion == "bounce" or dx or dy
+    path_x, path_y = (dx * travel, dy * travel) if moves else (0.0, 0.0)
+    low_x, high_x = left + extent[0] / 2 - min(0, path_x), right - extent[0] / 2 - max(0, path_x)
+    low_y, high_y = top + extent[1] / 2 - min(0, path_y), bottom - extent[1] / 2 - max(0, path_y)
+    middle_x, middle_y = (low_x + high_x) / 2, (low_y + high_y) / 2
+    x = rng.uniform(low_x, high_x) if low_x < high_x else middle_x
+    y = rng.uniform(low_y, high_y) if low_y < high_y else middle_y
+    return float(x), float(y)
+
+
+def _dash(layout: Layout, scene: Scene, u_s: float, aspect: float) -> Point:
+    """Displacement of a moving group `u_s` into a clip: steady, then out and in again."""
+    dx, dy = MOTION_BY_NAME[scene.motion].direction
+    steady = layout.travel * TRAVEL_S / LAST_SAMPLED_S
+    if u_s <= TRAVEL_S:
+        distance = layout.travel * u_s / LAST_SAMPLED_S
+        return dx * distance, dy * distance
+    share = (u_s - TRAVEL_S) / (CLIP_DURATION_S - TRAVEL_S)
+    frame = aspect if dx else 1.0
+    around = frame + layout.extent[0 if dx else 1]  # one full turn around the frame
+    distance = steady + share * (around - steady)
+    centre = layout.start[0] + (aspect - 1) / 2 if dx else layout.start[1]
+    half = layout.extent[0 if dx else 1] / 2
+    along = centre + (dx + dy) * distance  # in the frame's own coordinates
+    along = (along + half) % around - half  # leaves on one side, enters on the other
+    moved = along - centre
+    return (moved, 0.0) if dx else (0.0, moved)
+
+
+def _factor(layout: Layout, scene: Scene, u_s: float) -> float:
+    """Scale `u_s` into a clip: grows or shrinks steadily, then returns to where it began."""
+    if scene.motion not in ("bigger", "smaller"):
+        return 1.0
+    ratio = layout.travel if scene.motion == "bigger" else 1 / layout.travel
+    if u_s <= LAST_SAMPLED_S:
+        return 1 + (ratio - 1) * u_s / LAST_SAMPLED_S
+    share = (u_s - LAST_SAMPLED_S) / (CLIP_DURATION_S - LAST_SAMPLED_S)
+    return ratio + (1 - ratio) * share
+
+
+def place_objects(scene: Scene, t_s: float, *, aspect: float = 1.0) -> list[Placement]:
+    """The main objects `t_s` into the scene; x is 0..1 across the square in the frame's centre."""
+    layout = layout_of(scene)
+    u_s = t_s % CLIP_DURATION_S
+    dx = dy = angle_deg = 0.0
+    if scene.motion in ("left", "right", "up", "down"):
+        dx, dy = _dash(layout, scene, u_s, aspect)
+    elif scene.motion == "bounce":  # on the ground at 0 s and 1 s, highest at 0.5 s and 1.5 s
+        phase = u_s % 1.0
+        dy = -layout.travel * 4 * phase * (1 - phase)
+    elif scene.motion == "spin":
+        angle_deg = layout.travel * t_s / LAST_SAMPLED_S
+    factor = _factor(layout, scene, u_s)
+    step = layout.size * SPACING * factor
+    x, y = layout.start[0] + dx, layout.start[1] + dy
+    return [
+        Placement(x + gx * step, y + gy * step, layout.size * factor, angle_deg)
+        for gx, gy in layout.group
+    ]

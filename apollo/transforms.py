@@ -1,0 +1,144 @@
+"""Frames to the pixels each tower was trained on.
+
+In: frames (T, H, W, 3) uint8 RGB of any size. Out: float32, SigLIP (T, 3, S, S) and
+InternVideo2 (3, T, S, S), frames centred in a square of the tower's mean colour, then resized.
+The odd parts: the padding colour is the mean truncated, not rounded, to a grey level; both resizes
+work on uint8, and their rounding is part of the result. SigLIP is Pillow's bicubic, which averages
+when it shrinks; InternVideo2 is OpenCV's bilinear, which does not and so must see the full frame.
+A transform keeps no state that threads share.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class SiglipTransform:
+    """Centred square, bicubic resize, normalise: (T, H, W, 3) uint8 -> (T, 3, S, S) float32."""
+
+    def __init__(
+        self,
+        image_size: int,
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[float] = (0.5, 0.5, 0.5),
+    ) -> None:
+        self.image_size = image_size
+        self.mean, self.std = tuple(mean), tuple(std)
+        self._fill = _padding_colour(mean)
+
+    def __call__(self, frames: np.ndarray) -> torch.Tensor:
+        _check_frames(frames)
+        size = self.image_size
+        small = np.empty((len(frames), size, size, 3), np.uint8)  # (T, S, S, 3)
+        for i, frame in enumerate(frames):
+            small[i] = self._resize(frame)
+        pixels = torch.from_numpy(small).permute(0, 3, 1, 2)  # (T, 3, S, S)
+        return _normalise(pixels, self.mean, self.std, channel_dim=1)
+
+    def _resize(self, frame: np.ndarray) -> Image.Image:
+        """Pillow resizes width, then height. Padding above and below waits until between the two,
+        when the frame is narrow; the result is the same to the bit."""
+        height, width = frame.shape[:2]
+        side, size = max(height, width), self.image_size
+        if width < side:
+            frame = _centred(frame, side, height, self._fill)  # (H, side, 3)
+        strip = Image.fromarray(frame).resize((size, height), Image.Resampling.BICUBIC)
+        if height < side:
+            padded = Image.new("RGB", (size, side), self._fill)
+            padded.paste(strip, (0, (side - height) // 2))
+            strip = padded
+        return strip.resize((size, size), Image.Resampling.BICUBIC)
+
+
+class InternVideo2Transform:
+    """Centred square, bilinear resize, normalise: (T, H, W, 3) uint8 -> (3, T, S, S) float32."""
+
+    def __init__(
+        self,
+        image_size: int,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        self.image_size = image_size
+        self.mean, self.std = tuple(mean), tuple(std)
+        self._fill = _padding_colour(mean)
+        self._kept = _KeptSquare()
+
+    def __call__(self, frames: np.ndarray) -> torch.Tensor:
+        _check_frames(frames)
+        size = self.image_size
+        small = np.empty((len(frames), size, size, 3), np.uint8)  # (T, S, S, 3)
+        for i, frame in enumerate(frames):
+            square = self._kept.holding(frame, self._fill)
+            small[i] = cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)
+        pixels = torch.from_numpy(small).permute(3, 0, 1, 2)  # (3, T, S, S)
+        return _normalise(pixels, self.mean, self.std, channel_dim=0)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {key: value for key, value in self.__dict__.items() if key != "_kept"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._kept = _KeptSquare()
+
+
+class _KeptSquare(threading.local):
+    """A padded square reused from frame to frame, one for each thread: the padding, most of the
+    cost, is painted only when the frame size changes."""
+
+    def __init__(self) -> None:
+        self._size = (0, 0)
+        self._square = np.empty((0, 0, 3), np.uint8)
+
+    def holding(self, frame: np.ndarray, fill: tuple[int, ...]) -> np.ndarray:
+        height, width = frame.shape[:2]
+        if height == width:
+            return np.ascontiguousarray(frame)
+        if self._size != (height, width):
+            side = max(height, width)
+            self._square = _centred(frame, side, side, fill)
+            self._size = (height, width)
+            return self._square
+        side = len(self._square)
+        top, left = (side - height) // 2, (side - width) // 2
+        self._square[top : top + height, left : left + width] = frame
+        return self._square
+
+
+def _centred(
+    frame: np.ndarray, width: int, height: int, fill: tuple[int, ...]
+) -> np.ndarray:
+    """`frame` in the middle of a (height, width, 3) field of `fill`."""
+    field = np.empty((height, width, 3), np.uint8)
+    field[:] = fill
+    top, left = (height - frame.shape[0]) // 2, (width - frame.shape[1]) // 2
+    field[top : top + frame.shape[0], left : left + frame.shape[1]] = frame
+    return field
+
+
+def _padding_colour(mean: Sequence[float]) -> tuple[int, ...]:
+    return tuple(int(value * 255) for value in mean)
+
+
+def _normalise(
+    pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float], channel_dim: int
+) -> torch.Tensor:
+    shape = [1] * 4
+    shape[channel_dim] = 3
+    scaled = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    return scaled.sub_(torch.tensor(mean).view(shape)).div_(torch.tensor(std).view(shape))
+
+
+def _check_frames(frames: np.ndarray) -> None:
+    assert frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[3] == 3, (
+        f"frames must be (T, H, W, 3) uint8, not {frames.shape} {frames.dtype}"
+    )

@@ -1,0 +1,45 @@
+"""Shared fixtures: the recorded data of the original, and the tiny checkpoint it was recorded with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+GOLDEN = Path(__file__).parent / "data" / "golden"
+TINY = GOLDEN / "tiny-apollo"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # two test processes must not fight over two cores
+
+
+@pytest.fixture(scope="session")
+def notes() -> dict[str, Any]:
+    """cases.json: per tensor file, the notes of every case."""
+    files = json.loads((GOLDEN / "cases.json").read_text())["files"]
+    return {Path(name).stem: entry["notes"] for name, entry in files.items()}
+
+
+@pytest.fixture(scope="session")
+def golden() -> Any:
+    """golden("towers") -> the tensors of cases/towers.safetensors, inputs cast to float32."""
+
+    def read(name: str) -> dict[str, torch.Tensor]:
+        tensors = load_file(GOLDEN / "cases" / f"{name}.safetensors")
+        low = (torch.bfloat16, torch.float16)
+        return {k: v.float() if v.dtype in low else v for k, v in tensors.items()}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Any:
+    from apollo.model import ApolloForCausalLM
+
+    return ApolloForCausalLM.from_pretrained(TINY)
