@@ -201,9 +201,7 @@ def _is_right(grid: _Grid, planned: list[list[int]]) -> bool:
     return unread <= max(0, gap) + grid.clip_duration_s * grid.fps + _NOISE
 
 
-def _range(
-    info: VideoInfo, start_s: float | None, end_s: float | None
-) -> tuple[int, int, float]:
+def _range(info: VideoInfo, start_s: float | None, end_s: float | None) -> tuple[int, int, float]:
     """First frame, frame after the last one, and the seconds asked for."""
     if start_s is None and end_s is None:
         return 0, info.num_frames, info.duration_s
@@ -231,9 +229,7 @@ def _check(
     if info.num_frames < 1 or not 0 < info.fps < math.inf:
         raise VideoError(f"{_name(info)} has no video frames; choose another file.")
     if not 0 < clip_duration_s < math.inf:
-        raise SettingError(
-            f"A clip cannot span {clip_duration_s:g} seconds; choose more than 0."
-        )
+        raise SettingError(f"A clip cannot span {clip_duration_s:g} seconds; choose more than 0.")
     if frames_per_clip < 1:
         raise SettingError(f"A clip cannot have {frames_per_clip} frames; choose at least 1.")
     if max_clips is not None and max_clips < 1:

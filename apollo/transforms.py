@@ -114,9 +114,7 @@ class _KeptSquare(threading.local):
         return self._square
 
 
-def _centred(
-    frame: np.ndarray, width: int, height: int, fill: tuple[int, ...]
-) -> np.ndarray:
+def _centred(frame: np.ndarray, width: int, height: int, fill: tuple[int, ...]) -> np.ndarray:
     """`frame` in the middle of a (height, width, 3) field of `fill`."""
     field = np.empty((height, width, 3), np.uint8)
     field[:] = fill

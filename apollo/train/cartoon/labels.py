@@ -1,0 +1,103 @@
+"""What a frame or clip shows, as numbers: the labels that supervise the towers.
+
+In:  a Video and a time or clip.  Out: ids of `facts`, 0 for none; per patch or per clip.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from apollo.train.cartoon.facts import (
+    BACKGROUND_ID,
+    COLOUR_ID,
+    LETTER_ID,
+    MOTION_ID,
+    OBJECT_ID,
+    POSITION_ID,
+    WORD_ID,
+)
+from apollo.train.cartoon.layout import Placement, layout_of, place_objects
+from apollo.train.cartoon.lettering import word_picture
+from apollo.train.cartoon.render import word_box
+from apollo.train.cartoon.sprites import picture
+from apollo.train.cartoon.world import Scene, Video
+
+POINTS_PER_PATCH = 3  # along each side of a patch, where the picture is looked up
+COVERED_SHARE = 0.3  # of a patch's points: then the patch shows the object
+
+
+def facts_of_clip(video: Video, clip_index: int) -> dict[str, int]:
+    """One id per slot of `facts.SLOT_SIZES`, in that order."""
+    scene = video.scene_of_clip(clip_index)
+    return {
+        "object": OBJECT_ID[scene.object],
+        "count": scene.count,
+        "motion": MOTION_ID[scene.motion],
+        "colour": COLOUR_ID[scene.colour] if scene.colour else 0,
+        "background": BACKGROUND_ID[scene.background],
+        "word": WORD_ID[scene.word] if scene.word else 0,
+        "position": POSITION_ID[scene.position] if scene.position else 0,
+        "second_object": OBJECT_ID[scene.second_object] if scene.second_object else 0,
+    }
+
+
+def _covered(
+    scene: Scene, name: str, colour: str | None, place: Placement, points: np.ndarray
+) -> np.ndarray:
+    """Whether the object's picture is opaque at each point; points (2, n, n), x first."""
+    x, y = points[0] - place.x, points[1] - place.y
+    turn = np.deg2rad(place.angle_deg)  # clockwise on screen, so look up counter-clockwise
+    across = (x * np.cos(turn) + y * np.sin(turn)) / place.size + 0.5
+    down = (y * np.cos(turn) - x * np.sin(turn)) / place.size + 0.5
+    alpha = picture(name, colour, False, layout_of(scene).mirrored)[..., 3]
+    side = alpha.shape[0]
+    column, row = (across * side).astype(int), (down * side).astype(int)
+    inside = (across >= 0) & (down >= 0) & (column < side) & (row < side)
+    return inside & (alpha[row.clip(0, side - 1), column.clip(0, side - 1)] > 127)
+
+
+def _patch_share(hits: np.ndarray, grid: int) -> np.ndarray:
+    """Share of each patch's points that were hit, (grid * P, grid * P) -> (grid, grid)."""
+    return hits.reshape(grid, POINTS_PER_PATCH, grid, POINTS_PER_PATCH).mean(axis=(1, 3))
+
+
+def _letters(scene: Scene, grid: int) -> np.ndarray:
+    """The letter at each patch's centre, (grid, grid)."""
+    assert scene.word is not None
+    labels = np.zeros((grid, grid), np.int64)
+    left, top, right, bottom = word_box(scene)
+    text = layout_of(scene).text
+    edges = np.array(word_picture(scene.word, text.font, text.colour).edges)
+    centres = (np.arange(grid) + 0.5) / grid
+    letter = np.searchsorted(edges, (centres - left) / (right - left)) - 1  # (grid,)
+    ids = np.array([LETTER_ID[c] for c in scene.word])
+    in_word = (letter >= 0) & (letter < len(ids))
+    row = np.where(in_word, ids[letter.clip(0, len(ids) - 1)], 0)
+    labels[(centres > top) & (centres < bottom)] = row
+    return labels
+
+
+def dense_labels(video: Video, t_s: float, grid: int) -> dict[str, np.ndarray]:
+    """Per patch of a square frame, (grid, grid) ints: "object", "colour" and "letter" ids.
+
+    A patch shows an object when at least COVERED_SHARE of it is covered; of overlapping
+    objects the one in front counts. Colour is that of a shape, 0 for sprites.
+    """
+    scene_t_s, scene = video.at(t_s)
+    n = grid * POINTS_PER_PATCH
+    axis = (np.arange(n) + 0.5) / n
+    points = np.stack(np.meshgrid(axis, axis))  # (2, n, n): x, y
+    objects = np.zeros((grid, grid), np.int64)
+    second = layout_of(scene).second
+    if scene.second_object is not None and second is not None:
+        hits = _covered(scene, scene.second_object, None, second, points)
+        objects[_patch_share(hits, grid) >= COVERED_SHARE] = OBJECT_ID[scene.second_object]
+    hits = np.zeros((n, n), bool)
+    for place in place_objects(scene, scene_t_s):
+        hits |= _covered(scene, scene.object, scene.colour, place, points)
+    shown = _patch_share(hits, grid) >= COVERED_SHARE
+    objects[shown] = OBJECT_ID[scene.object]
+    colours = np.where(shown, COLOUR_ID[scene.colour] if scene.colour else 0, 0)
+    word = scene.word
+    letters = _letters(scene, grid) if word else np.zeros((grid, grid), np.int64)
+    return {"object": objects, "colour": colours, "letter": letters}

@@ -1,0 +1,111 @@
+"""Seeds to training samples: what a tower or the connector sees of a cartoon clip, with labels.
+
+In:  a sample number.  Out: numpy arrays, made only from that number, so that any step of a run
+     can be made again.
+Odd: pixels go through the towers' own transforms, and half of the frames through a JPEG round
+     trip and a change of brightness first, as videos do on their way to a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from apollo.train.cartoon.facts import MOTION_ID, OBJECT_ID
+from apollo.train.cartoon.labels import dense_labels, facts_of_clip
+from apollo.train.cartoon.render import clip_times_s, render_frame
+from apollo.train.cartoon.world import Video, video_from_seed
+
+RENDER_SIZES_PX = (96, 128, 144, 192, 240)
+WORN_SHARE = 0.5  # of clips
+SEED_STRIDE = 1_000_003  # keeps the streams of the stages apart
+
+Batch = dict[str, Any]
+
+
+def worn(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(T, H, W, 3) after lossy compression and a change of light, the same for all frames."""
+    if rng.random() >= WORN_SHARE:
+        return frames
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))]
+    gain, shift = rng.uniform(0.85, 1.12), rng.uniform(-14, 14)
+    out = np.empty_like(frames)
+    for i, frame in enumerate(frames):
+        _, coded = cv2.imencode(".jpg", cv2.convertScaleAbs(frame, alpha=gain, beta=shift), quality)
+        out[i] = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    return out
+
+
+def frames_at(video: Video, times_s: list[float], rng: np.random.Generator) -> np.ndarray:
+    """Frames (T, S, S, 3) at a random size, sometimes worn."""
+    size_px = int(rng.choice(RENDER_SIZES_PX))
+    return worn(np.stack([render_frame(video, t_s, size_px) for t_s in times_s]), rng)
+
+
+def scene_clip(rng: np.random.Generator, seed: int) -> tuple[Video, int]:
+    """A single-scene training video and one of its clips."""
+    video = video_from_seed(seed, num_scenes=1)
+    return video, int(rng.integers(video.num_clips))
+
+
+def frame_sample(number: int, grid: int, transform: Any) -> Batch:
+    """One frame for the image tower: pixels (3, S, S), patch labels (G, G), facts."""
+    rng = np.random.default_rng((number, 1))
+    video, clip = scene_clip(rng, number)
+    t_s = clip_times_s(clip)[int(rng.integers(4))] + float(rng.uniform(0, 0.1))
+    pixels = transform(frames_at(video, [t_s], rng))[0]  # (1, 3, S, S) -> (3, S, S)
+    return {"pixels": pixels, **dense_labels(video, t_s, grid), "facts": facts_of_clip(video, clip)}
+
+
+def motion_labels(video: Video, objects: np.ndarray) -> np.ndarray:
+    """Per patch the motion of what is there, 0 where nothing is; a second object stays still."""
+    scene = video.scenes[0]
+    labels = np.where(objects == OBJECT_ID[scene.object], MOTION_ID[scene.motion], 0)
+    return np.where((objects > 0) & (labels == 0), MOTION_ID["still"], labels)
+
+
+def clip_sample(number: int, grid: int, transform: Any) -> Batch:
+    """One clip for the video tower: pixels (3, T, S, S), labels (2, G, G) at the pairs' middles."""
+    rng = np.random.default_rng((number, 2))
+    video, clip = scene_clip(rng, number)
+    times_s = clip_times_s(clip)
+    pixels = transform(frames_at(video, times_s, rng))
+    middles_s = [(times_s[0] + times_s[1]) / 2, (times_s[2] + times_s[3]) / 2]
+    objects = np.stack([dense_labels(video, t_s, grid)["object"] for t_s in middles_s])
+    return {
+        "pixels": pixels,
+        "object": objects,
+        "motion": motion_labels(video, objects),
+        "facts": facts_of_clip(video, clip),
+    }
+
+
+def video_pixels(video: Video, transforms: list[Any], rng: np.random.Generator) -> list[Tensor]:
+    """All clips of a video, one tensor per tower: (N, 3, T, S, S) and (N, T, 3, S, S)."""
+    clips = [frames_at(video, clip_times_s(c), rng) for c in range(video.num_clips)]
+    return [torch.stack([transform(frames) for frames in clips]) for transform in transforms]
+
+
+def batches(make: Any, batch_size: int, start: int, first_number: int) -> Iterator[Batch]:
+    """Endless batches from step `start` on; sample numbers run on from `first_number`."""
+    number = first_number + start * batch_size
+    while True:
+        yield collate([make(n) for n in range(number, number + batch_size)])
+        number += batch_size
+
+
+def collate(samples: list[Batch]) -> Batch:
+    """Arrays and numbers stacked to tensors, facts to one tensor per slot."""
+    out: Batch = {}
+    for key, value in samples[0].items():
+        column = [sample[key] for sample in samples]
+        if isinstance(value, dict):
+            out[key] = {k: torch.tensor([row[k] for row in column]) for k in value}
+        else:
+            out[key] = torch.stack([torch.as_tensor(row) for row in column])
+    return out
