@@ -21,14 +21,15 @@ from apollo.errors import ApolloError, CheckpointError, PromptError, SettingErro
 from apollo.settings import Generation, Sampling
 
 if TYPE_CHECKING:
-    from apollo.chat import MODELS, Apollo, Done, Reading, Text, load
+    from apollo.chat import Apollo, Done, Reading, Text, load
     from apollo.config import ApolloConfig
     from apollo.model import ApolloForCausalLM
+    from apollo.models import MODELS
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "MODELS": "apollo.chat",
+    "MODELS": "apollo.models",
     "Apollo": "apollo.chat",
     "Done": "apollo.chat",
     "Reading": "apollo.chat",

@@ -15,9 +15,8 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import av
@@ -41,7 +40,6 @@ _FORMATS = (
 _MAY_DROP = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp8", "vp9", "av1", "libdav1d"}
 # One packet is one picture, and the decoder knows by itself which ones nothing refers to.
 _MAY_SKIP = {"h264", "hevc", "mpeg1video", "mpeg2video"}
-_BITS_OF_JPEG = {"mjpeg"}
 
 
 @dataclass(frozen=True)
@@ -109,64 +107,238 @@ def _read_index(path: str, size: int, mtime_ns: int) -> PacketIndex:
     name = os.path.basename(path)
     with open_video(path, threads=1) as (container, stream):
         scan = _scan(container, stream)
-        if not scan.pts and not scan.saw_untimed:
-            raise VideoError(f"{name} has no video frames; record or convert it again.")
         if not scan.pts:
-            raise VideoError(f"{name} has no timestamps; put it into mp4 or mkv first.")
-        if len(scan.pts) == 1 and stream.codec_context.name != "gif" and is_picture(path):
-            raise VideoError(_picture_sentence(name))
-        if scan.first_picture is None:
+            if scan.saw_untimed:
+                raise VideoError(f"{name} has no timestamps; put it into mp4 or mkv first.")
+            raise VideoError(f"{name} has no video frames; record or convert it again.")
+        if len(scan.pts) == 1 and stream.codec_context.name != "gif" and _is_picture(path):
+            raise VideoError(f"{name} is a picture, not a video; give it as an image.")
+        if scan.picture_size == (0, 0):
             raise VideoError(
-                f"{name} is damaged: none of its frames could be decoded; get it again."
+                f"{name} is damaged: none of its frames could be decoded; send the file again."
             )
-        return _index_of(path, container, stream, scan)
+        index = _index_of(path, container, stream, scan)
+    if index.warning:
+        logger.warning(index.warning)
+    return index
 
 
 @dataclass
 class _Scan:
     """What one reading of all packets found."""
 
-    pts: list[int]
-    places: list[int]
-    entries: list[int]
-    entry_pts: list[int]
+    pts: list[int] = field(default_factory=list)  # (F,) as stored
+    places: list[int] = field(default_factory=list)
+    entries: list[int] = field(default_factory=list)
+    entry_pts: list[int] = field(default_factory=list)
+    packets: int = 0
+    corrupt_tail: int = 0
     last_duration: int = 0
     saw_untimed: bool = False
     broke_off: bool = False
-    first_picture: Any = None
+    picture_size: tuple[int, int] = (0, 0)  # width and height, upright
+
+    def add(self, packet: Any) -> None:
+        place = self.packets
+        self.packets += 1
+        if packet.pts is None:
+            self.saw_untimed = True
+            return
+        if packet.is_discard:  # decoded for those after it, not shown: cut away by an edit list
+            return
+        self.pts.append(packet.pts)
+        self.places.append(place)
+        self.last_duration = packet.duration or self.last_duration
+        self.corrupt_tail = self.corrupt_tail + 1 if packet.is_corrupt else 0
+        if packet.is_keyframe:
+            self.entries.append(place)
+            self.entry_pts.append(packet.pts)
+
+    def look_for_size(self, codec: Any, packet: Any) -> None:
+        """The size must come from a picture: rotation is only told there."""
+        if self.picture_size != (0, 0):
+            return
+        try:
+            pictures = codec.decode(packet)
+        except av.error.FFmpegError:
+            return  # a later packet may decode; if none does, the caller says so
+        if pictures:
+            size = (pictures[0].width, pictures[0].height)
+            self.picture_size = size if quarter_turns(pictures[0]) % 2 == 0 else size[::-1]
+
+
+def packets_of(container: Any, stream: Any) -> Iterator[Any]:
+    """The packets in the order they are stored, without the empty one that marks the end."""
+    return (packet for packet in container.demux(stream) if packet.size > 0)
+
+
+def quarter_turns(picture: Any) -> int:
+    """How often the picture is to be turned left by 90 degrees to stand upright."""
+    return round(picture.rotation / 90) % 4
 
 
 def _scan(container: Any, stream: Any) -> _Scan:
-    scan = _Scan([], [], [], [])
-    place = -1
+    scan = _Scan()
     try:
-        for packet in container.demux(stream):
-            if packet.size == 0:  # the demuxer's end mark
-                continue
-            place += 1
-            if scan.first_picture is None:
-                scan.first_picture = _first_picture(stream.codec_context, packet)
-            if packet.is_corrupt and packet.pts is None:
-                scan.broke_off = True
-            if packet.pts is None:
-                scan.saw_untimed = True
-            elif not packet.is_discard:
-                scan.pts.append(packet.pts)
-                scan.places.append(place)
-                scan.last_duration = packet.duration or scan.last_duration
-                if packet.is_keyframe:
-                    scan.entries.append(place)
-                    scan.entry_pts.append(packet.pts)
+        for packet in packets_of(container, stream):
+            scan.look_for_size(stream.codec_context, packet)
+            scan.add(packet)
     except av.error.FFmpegError as error:
-        logger.debug("demuxing %s stopped at packet %d: %s", container.name, place, error)
+        logger.debug("reading %s stopped at packet %d: %s", container.name, scan.packets, error)
         scan.broke_off = True
-    if scan.first_picture is None:
-        scan.first_picture = _first_picture(stream.codec_context, None)
+    scan.look_for_size(stream.codec_context, None)
+    if 0 < scan.corrupt_tail < len(scan.pts):  # the file was cut off within these packets
+        del scan.pts[-scan.corrupt_tail :], scan.places[-scan.corrupt_tail :]
+        scan.broke_off = True
     return scan
 
 
-def _first_picture(codec: Any, packet: Any) -> Any:
+def _index_of(path: str, container: Any, stream: Any, scan: _Scan) -> PacketIndex:
+    order = np.argsort(np.array(scan.pts, np.int64), kind="stable")
+    frame_pts = np.array(scan.pts, np.int64)[order]  # (F,)
+    places = np.array(scan.places, np.int64)[order]  # (F,)
+    entries, entry_pts = scan.entries, scan.entry_pts
+    if not entries or entries[0] > 0:
+        entries, entry_pts = [0, *entries], [int(frame_pts[0]), *entry_pts]
+    fps, read_s = _rate_and_length(os.path.basename(path), stream, frame_pts, scan)
+    codec = stream.codec_context.name
+    is_plain = not scan.saw_untimed and bool(np.all(np.diff(frame_pts) > 0))
+    info = VideoInfo(
+        path=path,
+        fps=fps,
+        num_frames=len(frame_pts),
+        duration_s=len(frame_pts) / fps,
+        width=scan.picture_size[0],
+        height=scan.picture_size[1],
+        codec=codec,
+    )
+    return PacketIndex(
+        info=info,
+        stream_index=stream.index,
+        frame_pts=frame_pts,
+        packet_of_frame=places,
+        entries=np.array(entries, np.int64),
+        entry_pts=np.array(entry_pts, np.int64),
+        may_drop=is_plain and codec in _MAY_DROP,
+        may_skip=is_plain and codec in _MAY_SKIP,
+        warning=_warning(container, stream, scan, read_s),
+    )
+
+
+def _rate_and_length(
+    name: str, stream: Any, frame_pts: np.ndarray, scan: _Scan
+) -> tuple[float, float]:
+    """Frames a second and seconds there are. The container's average rate is what other loaders
+    use; where the timestamps contradict it (some recorders write nonsense) they are right."""
+    base_s = float(stream.time_base)
+    frames = len(frame_pts)
+    shown_s = float(frame_pts[-1] - frame_pts[0]) * base_s
+    last_s = scan.last_duration * base_s
+    if not last_s and frames > 1:
+        last_s = shown_s / (frames - 1)
+    read_s = shown_s + last_s
+    stated = float(stream.average_rate or 0)
+    timed = frames / read_s if read_s > 0 else 0.0
+    if not stated and not timed:
+        raise VideoError(f"{name} gives no frame rate; put it into mp4 or mkv first.")
+    if not stated or (timed and frames > 1 and abs(stated / timed - 1) > 0.05):
+        return timed, read_s
+    return stated, read_s
+
+
+def _warning(container: Any, stream: Any, scan: _Scan, read_s: float) -> str | None:
+    """A sentence if the file promises more than it holds."""
+    promised_s = 0.0
+    if stream.duration:
+        promised_s = float(stream.duration * stream.time_base)
+    elif "DURATION" in stream.metadata:
+        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
+        promised_s = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    elif container.duration and len(container.streams) == 1:
+        promised_s = container.duration / av.time_base
+    if scan.broke_off and stream.frames > scan.packets and stream.average_rate:
+        promised_s = max(promised_s, float(stream.frames / stream.average_rate))
+    missing_s = promised_s - read_s
+    name = os.path.basename(container.name)
+    if missing_s > max(0.5, 0.02 * promised_s) or (scan.broke_off and missing_s > 0):
+        return (
+            f"{name} ends early: {read_s:.1f} of {promised_s:.1f} seconds could be read; "
+            "send the whole file to have the rest."
+        )
+    return None
+
+
+def _video_track(container: Any, name: str) -> Any:
+    tracks = [
+        track
+        for track in container.streams.video
+        if not track.disposition & av.stream.Disposition.attached_pic
+    ]
+    if not tracks:
+        if len(container.streams) > 0:
+            raise VideoError(f"{name} has no video track, only sound; give a file with pictures.")
+        raise VideoError(f"{name} has no video frames; record or convert it again.")
+    best = container.streams.best("video")
+    track = best if best in tracks else tracks[0]
+    codec = track.codec_context
+    if codec is None:
+        code = _codec_code(container)
+        raise VideoError(
+            f"{name} uses the codec {code}, which this build cannot decode; convert it to H.264."
+        )
+    if max(codec.width, codec.height) > MAX_SIDE:
+        raise VideoError(
+            f"{name} has pictures of {codec.width}x{codec.height} pixels; "
+            f"make them at most {MAX_SIDE}x{MAX_SIDE}."
+        )
+    return track
+
+
+def _codec_code(container: Any) -> str:
+    """The four letters the file gives for a codec FFmpeg has no name for."""
+    found = re.search(r"Video: (\w+)(?: \((\S{4}) /)?", container.dumps_format())
+    return (found.group(2) or found.group(1)) if found else "of an unknown kind"
+
+
+def _why_not_open(path: str, error: Exception) -> str:
+    name = os.path.basename(path)
+    if isinstance(error, OSError) and not isinstance(error, av.error.FFmpegError):
+        return f"{name} cannot be read ({error.strerror}); check the file."
+    if _is_picture(path):
+        return f"{name} is a picture, not a video; give it as an image."
+    boxes = _mp4_boxes(path)
+    if b"ftyp" in boxes and b"moov" not in boxes:
+        return (
+            f"{name} is incomplete: its index (moov) is missing, so it was probably cut off; "
+            "record or download it again."
+        )
+    return f"{name} is not a video file this program can read; convert it to mp4 first."
+
+
+def _mp4_boxes(path: str) -> list[bytes]:
+    """The kinds of the outermost boxes, if the file is an mp4."""
+    kinds: list[bytes] = []
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        place = 0
+        while place + 8 <= size and len(kinds) < 100:
+            file.seek(place)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:  # a 64-bit length follows
+                length = int.from_bytes(head[8:16], "big")
+            kinds.append(head[4:8])
+            if length < 8:  # 0 is "up to the end of the file"; less is not an mp4
+                break
+            place += length
+    return kinds
+
+
+def _is_picture(path: str) -> bool:
     try:
-        return next(iter(codec.decode(packet)), None)
-    except av.error.FFmpegError:
-        return None  # a later packet may decode; that none does is reported by the caller
+        with Image.open(path) as image:
+            return image.format not in ("MPEG",)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+    except Image.DecompressionBombWarning:
+        return True

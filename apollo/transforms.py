@@ -40,7 +40,7 @@ class SiglipTransform:
         size = self.image_size
         small = np.empty((len(frames), size, size, 3), np.uint8)  # (T, S, S, 3)
         for i, frame in enumerate(frames):
-            small[i] = self._resize(frame)
+            small[i] = np.asarray(self._resize(frame))
         pixels = torch.from_numpy(small).permute(0, 3, 1, 2)  # (T, 3, S, S)
         return _normalise(pixels, self.mean, self.std, channel_dim=1)
 

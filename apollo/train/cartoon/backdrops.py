@@ -33,7 +33,9 @@ def _vertical(top: Rgb, bottom: Rgb, height: int, width: int) -> np.ndarray:
     return np.repeat(column, width, axis=1).astype(np.uint8)
 
 
-def _hill(width: int, height: int, base: float, depth: float, waves: float, at: float) -> np.ndarray:
+def _hill(
+    width: int, height: int, base: float, depth: float, waves: float, at: float
+) -> np.ndarray:
     """A wavy ground as a polygon in 1/16 pixels: from the wave down to the lower edge."""
     x = np.linspace(0, width, 64)
     y = height * (base + depth * np.sin(x / height * waves + at))

@@ -29,7 +29,8 @@ SIZE_RANGE = {1: (0.34, 0.55), 2: (0.27, 0.42), 3: (0.23, 0.34), 4: (0.22, 0.32)
 GROWN_SIZE_RANGE = {1: (0.5, 0.7), 2: (0.4, 0.46), 3: (0.34, 0.4), 4: (0.33, 0.4), 5: (0.28, 0.31)}
 SECOND_SIZE_RANGE = (0.22, 0.27)
 PLACED_SIZE_RANGE = (0.34, 0.42)
-COLUMN_CENTRES = (0.23, 0.5, 0.77)
+CELL_CENTRES = (0.23, 0.5, 0.77)  # of the 3 x 3 positions, along either axis
+JITTER = 0.03
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 Point = tuple[float, float]
@@ -109,12 +110,12 @@ def _place_second(rng: np.random.Generator, scene: Scene, free: Box) -> tuple[Pl
     if MOTION_BY_NAME[scene.motion].direction[0] != 0:  # sideways: one above the other
         x = rng.uniform(left + size / 2, right - size / 2)
         y = top + size / 2 if first_lane else bottom - size / 2
-        rest = (left, top + size, right, bottom) if first_lane else (left, top, right, bottom - size)
+        top, bottom = (top + size, bottom) if first_lane else (top, bottom - size)
     else:
         x = left + size / 2 if first_lane else right - size / 2
         y = rng.uniform(top + size / 2, bottom - size / 2)
-        rest = (left + size, top, right, bottom) if first_lane else (left, top, right - size, bottom)
-    return Placement(float(x), float(y), size), rest
+        left, right = (left + size, right) if first_lane else (left, right - size)
+    return Placement(float(x), float(y), size), (left, top, right, bottom)
 
 
 def _extent(group: tuple[Point, ...]) -> Point:
@@ -154,6 +155,8 @@ def _travel(rng: np.random.Generator, scene: Scene, slack: Point) -> float:
         low, high = OBJECT_BY_NAME[scene.object].spin_step_deg or (0.0, 0.0)
         step = rng.uniform(low, high) * (1 if rng.random() < 0.5 else -1)
         return float(step * LAST_SAMPLED_S / FRAME_STEP_S)
+    if scene.motion == "still":
+        return 0.0
     along = slack[0] if MOTION_BY_NAME[scene.motion].direction[0] else slack[1]
     return float(rng.uniform(MIN_TRAVEL, min(max(along, MIN_TRAVEL), MAX_TRAVEL)))
 
@@ -174,23 +177,22 @@ def layout_of(scene: Scene) -> Layout:
     if scene.position is not None:
         column, row, _ = POSITIONS[scene.position]
         size, group = float(rng.uniform(*PLACED_SIZE_RANGE)), FORMATIONS[1][0]
-        jitter = rng.uniform(-0.03, 0.03, size=2)
-        start = (COLUMN_CENTRES[column] + jitter[0], COLUMN_CENTRES[row] + jitter[1])
-        start = tuple(float(np.clip(c, size / 2, 1 - size / 2)) for c in start)
+        jitter = rng.uniform(-JITTER, JITTER, size=2)
+        centre = np.array([CELL_CENTRES[column], CELL_CENTRES[row]]) + jitter
+        x, y = np.clip(centre, size / 2, 1 - size / 2)
+        start = (float(x), float(y))
         travel = _travel(rng, scene, (0, 0))
     else:
         need = _axis_travel(scene.motion)
         group, size = _choose_group(rng, scene, (right - left - need[0], bottom - top - need[1]))
-        width, height = (side * size for side in _extent(group))
+        width, height = (side * size for side in _extent(group))  # at its largest
         slack = (right - left - width, bottom - top - height)
         travel = _travel(rng, scene, slack)
         start = _start(rng, scene, free, (width, height), travel)
         size = size / travel if scene.motion == "bigger" else size  # `size` was the largest
-    extent = tuple(side * size for side in _extent(group))
-    return Layout(
-        group, (start[0], start[1]), size, travel, (extent[0], extent[1]), second, text,
-        mirrored, shade,
-    )  # fmt: skip
+    width, height = _extent(group)
+    extent = (width * size, height * size)
+    return Layout(group, start, size, travel, extent, second, text, mirrored, shade)
 
 
 def _start(
@@ -200,9 +202,8 @@ def _start(
     left, top, right, bottom = free
     dx, dy = MOTION_BY_NAME[scene.motion].direction
     if scene.motion == "bounce":
-        dy, travel = -1, travel  # jumps start from the ground
-    moves = scene.motion == "bounce" or dx or dy
-    path_x, path_y = (dx * travel, dy * travel) if moves else (0.0, 0.0)
+        dy = -1  # jumps start from the ground
+    path_x, path_y = dx * travel, dy * travel
     low_x, high_x = left + extent[0] / 2 - min(0, path_x), right - extent[0] / 2 - max(0, path_x)
     low_y, high_y = top + extent[1] / 2 - min(0, path_y), bottom - extent[1] / 2 - max(0, path_y)
     middle_x, middle_y = (low_x + high_x) / 2, (low_y + high_y) / 2
@@ -235,9 +236,9 @@ def _factor(layout: Layout, scene: Scene, u_s: float) -> float:
     if scene.motion not in ("bigger", "smaller"):
         return 1.0
     ratio = layout.travel if scene.motion == "bigger" else 1 / layout.travel
-    if u_s <= LAST_SAMPLED_S:
-        return 1 + (ratio - 1) * u_s / LAST_SAMPLED_S
-    share = (u_s - LAST_SAMPLED_S) / (CLIP_DURATION_S - LAST_SAMPLED_S)
+    if u_s <= TRAVEL_S:
+        return 1 + (ratio - 1) * min(1.0, u_s / LAST_SAMPLED_S)
+    share = (u_s - TRAVEL_S) / (CLIP_DURATION_S - TRAVEL_S)
     return ratio + (1 - ratio) * share
 
 

@@ -69,7 +69,7 @@ PLOTTER_LINE_PX = 10
 @dataclass(frozen=True)
 class WordPicture:
     rgba: np.ndarray  # (H, W, 4) uint8, premultiplied
-    edges: tuple[float, ...]  # borders between letters, as shares of the width; one more than letters
+    edges: tuple[float, ...]  # left border of each letter, then the end; shares of the width
 
     @property
     def caps_high(self) -> float:
@@ -90,7 +90,7 @@ def _plotter_letter(letter: str) -> np.ndarray:
     for stroke in PLOTTER[letter]:
         points = [
             (half + int(x) * PLOTTER_STEP_PX, PAD_PX + half + int(y) * step_y)
-            for x, y in stroke.split()
+            for x, y in map(tuple, stroke.split())
         ]
         line = np.round(np.array(points) * 16).astype(np.int32)  # cv2 counts in 1/16 pixel here
         cv2.polylines(mask, [line], False, 255, PLOTTER_LINE_PX, cv2.LINE_AA, 4)

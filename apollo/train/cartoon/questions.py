@@ -7,71 +7,31 @@ Odd: a kind that does not apply to a video (the colour of a cat) is never asked;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from apollo.train.cartoon import phrases
+from apollo.train.cartoon.asking import Asked, Asker, a_scene, choice, fill
 from apollo.train.cartoon.facts import (
-    BACKGROUND_BY_NAME,
     BACKGROUNDS,
     COLOURS,
     COUNTS,
-    MOTION_BY_NAME,
     MOTIONS,
-    OBJECT_BY_NAME,
     OBJECTS,
     POSITIONS,
     WORDS,
 )
-from apollo.train.cartoon.templates import CHAT, NAMED, SINGLE, WHOLE, YES_NO
-from apollo.train.cartoon.world import Scene, Video, can_move, video_from_seed
+from apollo.train.cartoon.templates import CHAT, NAMED, SINGLE, WHOLE
+from apollo.train.cartoon.world import Scene, Video, video_from_seed
+from apollo.train.cartoon.yes_no import yes_no
 
 LOWER_SHARE = 0.1  # of questions begin in lower case, as people type
 NO_MARK_SHARE = 0.1  # of questions lack their final mark
 NOTHING_SHARE = 0.12  # of next/before questions are about the end or the start
+NOTHING_ELSE_SHARE = 0.4  # of the scenes without a second object are asked about it
 GENERIC_SHARE = 0.6  # of questions about a single scene name no object
 TRIES_PER_TURN = 40
-
-
-@dataclass(frozen=True)
-class Asked:
-    """`subject` tells two questions of a kind apart; the same one is not asked twice."""
-
-    question: str
-    answer: str
-    subject: str = ""
-
-
-Asker = Callable[[np.random.Generator, Video], Asked | None]
-
-
-def _choice(rng: np.random.Generator, items: Sequence[str]) -> str:
-    return items[int(rng.integers(len(items)))]
-
-
-def _a_scene(rng: np.random.Generator, video: Video) -> Scene:
-    return video.scenes[int(rng.integers(len(video.scenes)))]
-
-
-def fill(template: str, scene: Scene, *, with_colour: bool = True, **more: str) -> str:
-    """The template about the main object of a scene."""
-    colour, count = (scene.colour if with_colour else None), scene.count
-    the = f"the {phrases.noun(scene.object, colour, count)}"
-    one = count == 1
-    values = {
-        "noun": phrases.noun(scene.object, colour),
-        "nouns": phrases.noun(scene.object, colour, 2),
-        "a": phrases.a_noun(scene.object, colour),
-        "the": the,
-        "it": "it" if one else "they",
-        "does": "does" if one else "do",
-        "Does": "Does" if one else "Do",
-        "is_": "is" if one else "are",
-        "move": "moves" if one else "move",
-    }
-    return template.format(**{**values, **more})
 
 
 def _about(
@@ -80,14 +40,14 @@ def _about(
     """Asks a fact of one scene: by name, or without a name when there is only one scene."""
 
     def ask(rng: np.random.Generator, video: Video) -> Asked | None:
-        scene = _a_scene(rng, video)
+        scene = a_scene(rng, video)
         if applies is not None and not applies(scene):
             return None
         single, named = SINGLE.get(kind, ()), NAMED.get(kind, ())
         generic = len(video.scenes) == 1 and single and rng.random() < GENERIC_SHARE
         if not generic and not named:
             return None if len(video.scenes) > 1 else ask(rng, video)
-        template = _choice(rng, single if generic else named)
+        template = choice(rng, single if generic else named)
         question = fill(template, scene, with_colour=kind != "colour")
         return Asked(question, answer(scene), scene.object)
 
@@ -100,27 +60,27 @@ def _whole(kind: str, answer: Callable[[Video], str], *, least_scenes: int = 1) 
     def ask(rng: np.random.Generator, video: Video) -> Asked | None:
         if len(video.scenes) < least_scenes:
             return None
-        return Asked(_choice(rng, WHOLE[kind]), answer(video))
+        return Asked(choice(rng, WHOLE[kind]), answer(video))
 
     return ask
 
 
 def _count(rng: np.random.Generator, video: Video) -> Asked | None:
-    scene = _a_scene(rng, video)
+    scene = a_scene(rng, video)
     if len(video.scenes) == 1 and not scene.second_object and rng.random() < 0.5:
-        question = _choice(rng, SINGLE["count"])
+        question = choice(rng, SINGLE["count"])
     else:
-        question = fill(_choice(rng, NAMED["count"]), scene)
+        question = fill(choice(rng, NAMED["count"]), scene)
     return Asked(question, phrases.count_answer(scene), scene.object)
 
 
 def _word(rng: np.random.Generator, video: Video) -> Asked | None:
-    scene = _a_scene(rng, video)
+    scene = a_scene(rng, video)
     if len(video.scenes) == 1:
-        return Asked(_choice(rng, SINGLE["word"]), phrases.word_answer(scene), "all")
+        return Asked(choice(rng, SINGLE["word"]), phrases.word_answer(scene), "all")
     if rng.random() < 0.5:
-        return Asked(_choice(rng, WHOLE["words"]), phrases.words_answer(video), "all")
-    question = fill(_choice(rng, NAMED["word"]), scene)
+        return Asked(choice(rng, WHOLE["words"]), phrases.words_answer(video), "all")
+    question = fill(choice(rng, NAMED["word"]), scene)
     return Asked(question, phrases.word_answer(scene), scene.object)
 
 
@@ -129,9 +89,19 @@ def _when(rng: np.random.Generator, video: Video) -> Asked | None:
     start_s, end_s, scene = spans[int(rng.integers(len(spans)))]
     answer = phrases.span_answer(start_s, end_s)
     if scene.word and rng.random() < 0.3:
-        template = _choice(rng, WHOLE["when_word"])
+        template = choice(rng, WHOLE["when_word"])
         return Asked(template.format(word=scene.word), answer, scene.word)
-    return Asked(fill(_choice(rng, NAMED["when"]), scene), answer, scene.object)
+    return Asked(fill(choice(rng, NAMED["when"]), scene), answer, scene.object)
+
+
+def _second(rng: np.random.Generator, video: Video) -> Asked | None:
+    """Most scenes have no second object; those are asked about less often."""
+    scene = a_scene(rng, video)
+    if scene.count > 1 or (not scene.second_object and rng.random() > NOTHING_ELSE_SHARE):
+        return None
+    generic = len(video.scenes) == 1 and rng.random() < GENERIC_SHARE
+    template = choice(rng, (SINGLE if generic else NAMED)["second_object"])
+    return Asked(fill(template, scene), phrases.second_answer(scene), scene.object)
 
 
 def _neighbour(kind: str, step: int, nothing: str) -> Asker:
@@ -147,7 +117,7 @@ def _neighbour(kind: str, step: int, nothing: str) -> Asker:
         else:
             at = _pick_index(rng, [i for i in range(number) if i != edge])
         answer = nothing if at == edge else phrases.object_answer(video.scenes[at + step])
-        question = fill(_choice(rng, NAMED[kind]), video.scenes[at])
+        question = fill(choice(rng, NAMED[kind]), video.scenes[at])
         return Asked(question, answer, video.scenes[at].object)
 
     return ask
@@ -162,86 +132,23 @@ def _at(rng: np.random.Generator, video: Video) -> Asked | None:
     _, scene = video.at(float(second))
     if any(start_s == second for start_s, _, _ in video.spans()):
         return None  # a cut: two answers would be right
-    question = _choice(rng, WHOLE["at"]).format(second=second)
+    question = choice(rng, WHOLE["at"]).format(second=second)
     return Asked(question, phrases.object_answer(scene), str(second))
 
 
 def _unknown(rng: np.random.Generator, video: Video) -> Asked | None:
     if rng.random() < 0.4:
-        question = _choice(rng, WHOLE["unknown"])
+        question = choice(rng, WHOLE["unknown"])
         return Asked(question, phrases.UNKNOWN, question)
-    scene = _a_scene(rng, video)
-    template = _choice(rng, NAMED["unknown"])
+    scene = a_scene(rng, video)
+    template = choice(rng, NAMED["unknown"])
     return Asked(fill(template, scene), phrases.UNKNOWN, template + scene.object)
 
 
 def _chat(rng: np.random.Generator, video: Video) -> Asked | None:
     which = int(rng.integers(len(CHAT)))
     questions, answer = CHAT[which]
-    return Asked(_choice(rng, questions), answer, str(which))
-
-
-def _ask_object(rng: np.random.Generator, video: Video, want: bool) -> Asked:
-    """Is there a cat? If not wanted: something that is nowhere in the video."""
-    if want:
-        scene = _a_scene(rng, video)
-        name, colour = scene.object, scene.colour
-        if scene.second_object and rng.random() < 0.4:
-            name, colour = scene.second_object, None
-    else:
-        seen = {n for s in video.scenes for n in (s.object, s.second_object)}
-        shapes = [(s.object, s.colour) for s in video.scenes if s.colour]
-        if shapes and rng.random() < 0.5:  # the right shape in a wrong colour
-            name, shown = shapes[int(rng.integers(len(shapes)))]
-            colour = _choice(rng, [c for c in COLOURS if c != shown])
-        else:
-            name = _choice(rng, [o.singular for o in OBJECTS if o.singular not in seen])
-            colour = _choice(rng, list(COLOURS)) if OBJECT_BY_NAME[name].is_shape else None
-    question = _choice(rng, YES_NO["object"]).format(
-        a=phrases.a_noun(name, colour), nouns=phrases.noun(name, colour, 2)
-    )
-    return Asked(question, "", f"object {name} {colour}")
-
-
-def _ask_background(rng: np.random.Generator, video: Video, want: bool) -> Asked:
-    scene = _a_scene(rng, video)
-    others = [b.name for b in BACKGROUNDS if b.name != scene.background]
-    name = scene.background if want else _choice(rng, others)
-    single = len(video.scenes) == 1
-    template = _choice(rng, YES_NO["background" if single else "background_of"])
-    question = fill(template, scene, bg=BACKGROUND_BY_NAME[name].is_phrase)
-    return Asked(question, "", f"background {scene.object} {name}")
-
-
-def _ask_motion(rng: np.random.Generator, video: Video, want: bool) -> Asked:
-    scene = _a_scene(rng, video)
-    names = [m.name for m in MOTIONS if can_move(scene.object, m.name) and m.name != scene.motion]
-    motion = MOTION_BY_NAME[scene.motion if want else _choice(rng, names)]
-    verb = motion.singular if scene.count == 1 else motion.plural
-    template = _choice(rng, YES_NO["motion"])
-    question = fill(template, scene, base=motion.plural, verb=verb)
-    return Asked(question, "", f"motion {scene.object} {motion.name}")
-
-
-def _ask_word(rng: np.random.Generator, video: Video, want: bool) -> Asked | None:
-    shown = [scene.word for scene in video.scenes if scene.word]
-    if not shown:
-        return None
-    word = _choice(rng, shown if want else [w for w in WORDS if w not in shown])
-    return Asked(_choice(rng, YES_NO["word"]).format(word=word), "", f"word {word}")
-
-
-def _yes_no(rng: np.random.Generator, video: Video) -> Asked | None:
-    """The answer is drawn first, so that "Yes." is right half of the time."""
-    want = bool(rng.random() < 0.5)
-    if len(video.scenes) == 1 and rng.random() < 0.1:  # words are in half of all scenes
-        answer = "Yes." if video.scenes[0].word else "No."
-        return Asked(_choice(rng, YES_NO["any_text"]), answer, "any text")
-    askers = (_ask_object, _ask_object, _ask_background, _ask_motion, _ask_word)
-    asked = askers[int(rng.integers(len(askers)))](rng, video, want)
-    if asked is None:
-        return None
-    return Asked(asked.question, "Yes." if want else "No.", asked.subject)
+    return Asked(choice(rng, questions), answer, str(which))
 
 
 def _single_only(ask: Asker) -> Asker:
@@ -259,10 +166,12 @@ KINDS: dict[str, tuple[Asker, float]] = {
     "background": (_about("background", phrases.background_answer), 1.5),
     "colour": (_about("colour", phrases.colour_answer, lambda s: s.colour is not None), 2.0),
     "word": (_word, 2.0),
-    "position": (_about("position", phrases.position_answer, lambda s: s.position is not None), 2.0),
-    "second_object": (_about("second_object", phrases.second_answer, lambda s: s.count == 1), 0.6),
+    "position": (
+        _about("position", phrases.position_answer, lambda s: s.position is not None), 2.0
+    ),
+    "second_object": (_second, 0.6),
     "describe": (_whole("describe", phrases.describe_answer), 1.5),
-    "yesno": (_yes_no, 2.0),
+    "yesno": (yes_no, 2.0),
     "duration": (_whole("duration", phrases.duration_answer), 0.3),
     "when": (_when, 1.0),
     "at": (_at, 0.8),

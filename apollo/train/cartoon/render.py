@@ -26,6 +26,7 @@ from apollo.train.cartoon.world import (
 )
 
 WIDE_ASPECT = 16 / 9
+OWN_OUTLINE = {"white": False, "black": True}  # such shapes need the other one everywhere
 
 
 def frame_width_px(size_px: int, wide: bool) -> int:
@@ -60,6 +61,7 @@ def _draw_object(
 ) -> None:
     height, width = frame.shape[:2]
     light = BACKGROUND_BY_NAME[scene.background].light_outline
+    light = OWN_OUTLINE.get(colour or "", light)
     size_px = max(2, round(place.size * height))
     rgba = scaled(name, colour, light, layout_of(scene).mirrored, size_px)
     if place.angle_deg:

@@ -6,7 +6,7 @@ In:  an object's name, its colour (shapes only), which outline.  Out: premultipl
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import cv2
@@ -73,7 +73,7 @@ def _shape(name: str, rgb: Rgb) -> np.ndarray:
     return np.dstack([colour, alpha])
 
 
-@lru_cache(maxsize=None)  # bounded by the vocabulary: at most some 240 pictures
+@cache  # bounded by the vocabulary: at most some 240 pictures
 def picture(name: str, colour: str | None, light_outline: bool, mirrored: bool) -> np.ndarray:
     """The object with its outline, (S, S, 4) premultiplied. Read only."""
     if OBJECT_BY_NAME[name].is_shape:

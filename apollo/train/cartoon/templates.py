@@ -1,8 +1,9 @@
 """How people ask: many wordings of each kind of question, and small talk.
 
 A template is filled with these names; which ones make sense depends on the kind:
-{noun} cat, {nouns} cats, {a} a cat, {the} the cats, {it} they, {does} do, {is_} are,
-{word} LUCKY, {second} 5 (a time), {bg} blue, {base} move to the left.
+{nouns} cats, {a} a cat, {the} the cats, {it} they, {does} do, {is_} are, {move} move,
+{object} objects, {shape} shapes, {word} LUCKY, {second} 5 (a time), {bg} blue,
+{verb} moves to the left, {base} move to the left.
 """
 
 from __future__ import annotations
@@ -17,15 +18,14 @@ SINGLE: dict[str, tuple[str, ...]] = {
         "What is shown in the video?",
         "What appears in the video?",
         "What is this?",
-        "What is it?",
-        "Which object is in the video?",
-        "What object do you see?",
-        "Name the object.",
+        "What {is_} {it}?",
+        "Which {object} {is_} in the video?",
+        "What {object} do you see?",
+        "Name the {object}.",
         "What is on the screen?",
     ),
     "motion": (
-        "How does the object move?",
-        "What happens in the video?",
+        "How {does} the {object} move?",
         "What kind of movement is there?",
         "What is the movement?",
         "How {does} {it} move?",
@@ -36,7 +36,7 @@ SINGLE: dict[str, tuple[str, ...]] = {
     "background": (
         "What is the background?",
         "What does the background look like?",
-        "What is behind the object?",
+        "What is behind the {object}?",
         "What background do you see?",
         "Describe the background.",
         "Which background does the video have?",
@@ -58,13 +58,16 @@ SINGLE: dict[str, tuple[str, ...]] = {
         "How many things do you see?",
         "Count the objects.",
     ),
-    "colour": ("What colour is the shape?", "What color is the shape?", "What color is it?"),
-    "position": ("Where is it?", "Where on the screen is it?", "Where is the object?"),
+    "colour": (
+        "What colour {is_} the {shape}?",
+        "What color {is_} the {shape}?",
+        "What color {is_} {it}?",
+    ),
+    "position": ("Where {is_} {it}?", "Where on the screen {is_} {it}?", "Where is the {object}?"),
     "second_object": (
         "What else is in the video?",
-        "Is there anything else?",
+        "What other thing is there?",
         "What else do you see?",
-        "Is anything next to {the}?",
         "What is next to {the}?",
     ),
 }

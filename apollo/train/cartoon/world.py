@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -109,7 +109,7 @@ def can_move(object_name: str, motion: str) -> bool:
     return motion != "spin" or OBJECT_BY_NAME[object_name].spin_step_deg is not None
 
 
-@lru_cache(maxsize=None)
+@cache
 def held_out_pair(label: str) -> tuple[str, str]:
     """The one pair of this object that training never shows: ("background" | "motion", name)."""
     name = label.split(" ", 1)[1] if label.split(" ", 1)[0] in COLOURS else label

@@ -1,0 +1,60 @@
+"""A bounded cache of visual tokens, shared by content.
+
+The key holds a digest of the file's bytes, so a visitor can only hit an entry by owning the same
+bytes. The least recently used entry leaves first. Safe to use from several threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from pathlib import Path
+
+from torch import Tensor
+
+CHUNK_BYTES = 1 << 20
+DEFAULT_MAX_BYTES = 512 * 2**20
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """A digest of the file's content."""
+    digest = hashlib.blake2b(digest_size=16)
+    with Path(path).open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class TokenCache:
+    """key -> visual tokens (N, K, D), at most `max_bytes` in all."""
+
+    def __init__(self, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self._entries: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._num_bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Tensor | None:
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+            return self._entries.get(key)
+
+    def put(self, key: Hashable, tokens: Tensor) -> None:
+        """Keeps the tokens on the CPU; something larger than the whole cache is not kept."""
+        tokens = tokens.detach().cpu()
+        if tokens.nbytes > self.max_bytes:
+            return
+        with self._lock:
+            old = self._entries.pop(key, None)
+            self._num_bytes += tokens.nbytes - (old.nbytes if old is not None else 0)
+            self._entries[key] = tokens
+            while self._num_bytes > self.max_bytes:
+                _, dropped = self._entries.popitem(last=False)
+                self._num_bytes -= dropped.nbytes
+
+    def __len__(self) -> int:
+        return len(self._entries)

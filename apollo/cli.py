@@ -1,0 +1,252 @@
+"""The command line: `apollo ask | chat | download | demo`.
+
+In:  arguments.  Out: text on stdout, progress on stderr when that is a terminal, and an exit code:
+0 done, 2 something the person can mend (one line on stderr), 130 interrupted, 141 reader gone.
+Odd: nothing heavy is imported before the arguments are understood, so --help is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import importlib.util
+import os
+import sys
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apollo
+from apollo.models import card_of
+from apollo.settings import Generation, Sampling
+
+DONE, MENDABLE, INTERRUPTED, READER_GONE = 0, 2, 130, 141
+MODEL_HELP = "nano (comes with Apollo), 1.5B, 3B, 7B, a Hugging Face id or a folder"
+DEVICE_HELP = "cpu, cuda or mps; chosen by itself when left out"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    return guarded(lambda: args.run(args))
+
+
+def guarded(work: Callable[[], None]) -> int:
+    """Runs the work; what a person caused becomes one line and an exit code, not a traceback."""
+    try:
+        work()
+        sys.stdout.flush()
+        return DONE
+    except apollo.ApolloError as error:
+        sys.stderr.write(f"apollo: {error}\n")
+        return MENDABLE
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more on the way out; give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+
+
+def flag_is_set(name: str) -> bool:
+    """Whether an environment variable says yes."""
+    return os.environ.get(name, "").lower() in ("1", "t", "true")
+
+
+# ---- arguments -------------------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="apollo", description="Chat with a video.")
+    parser.add_argument("--version", action="version", version=f"apollo {apollo.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    ask = commands.add_parser("ask", help="ask one question about a video")
+    ask.add_argument("video", metavar="VIDEO", help="a video file")
+    ask.add_argument("question", metavar="QUESTION", help="in quotation marks")
+    add_model_flags(ask)
+    ask.set_defaults(run=run_ask)
+
+    chat = commands.add_parser("chat", help="talk about a video, question after question")
+    chat.add_argument("video", metavar="VIDEO", help="a video file")
+    add_model_flags(chat)
+    chat.set_defaults(run=run_chat)
+
+    download = commands.add_parser("download", help="fetch a model now, to be offline later")
+    download.add_argument("name", metavar="NAME", help="1.5B, 3B, 7B or a Hugging Face id")
+    download.set_defaults(run=run_download)
+
+    page = commands.add_parser("demo", help="open the page in a browser")
+    add_demo_flags(page)
+    page.set_defaults(run=run_demo)
+    return parser
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="nano", help=MODEL_HELP)
+    parser.add_argument("--device", help=DEVICE_HELP)
+    add_settings(parser, Sampling, "which part of the video is read")
+    add_settings(parser, Generation, "how the answer is written")
+
+
+def add_settings(parser: argparse.ArgumentParser, settings: type, title: str) -> None:
+    """One flag per field of the dataclass, with the field's own type, default and help."""
+    group = parser.add_argument_group(title)
+    types = typing.get_type_hints(settings)
+    for spec in dataclasses.fields(settings):
+        wanted = [t for t in typing.get_args(types[spec.name]) if t is not type(None)]
+        group.add_argument(
+            "--" + spec.name.replace("_", "-"),
+            type=wanted[0] if wanted else types[spec.name],
+            default=spec.default,
+            metavar=spec.name.rsplit("_", 1)[-1].upper(),
+            help=spec.metadata["help"] + _range_and_default(spec),
+        )
+
+
+def _range_and_default(spec: dataclasses.Field) -> str:
+    low, high = spec.metadata["low"], spec.metadata["high"]
+    limits = "" if low is None else f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
+    default = "" if spec.default is None else f"default {spec.default}"
+    notes = ", ".join(filter(None, [limits, default]))
+    return f" ({notes})" if notes else ""
+
+
+def read_settings(args: argparse.Namespace, settings: type) -> Any:
+    names = [spec.name for spec in dataclasses.fields(settings)]
+    return settings(**{name: getattr(args, name) for name in names})
+
+
+def add_demo_flags(parser: argparse.ArgumentParser) -> None:
+    env = os.environ.get
+    parser.add_argument("--model", default=env("APOLLO_MODEL", "nano"), help=MODEL_HELP)
+    parser.add_argument("--device", help=DEVICE_HELP)
+    parser.add_argument(
+        "--host",
+        default=env("GRADIO_SERVER_NAME", "127.0.0.1"),
+        dest="host_name",
+        help="address to serve at; 0.0.0.0 lets other machines in (default %(default)s)",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=int(env("GRADIO_SERVER_PORT", "7860")),
+        help="port to serve at (default %(default)s)",
+    )
+    parser.add_argument("--share", action="store_true", help="also make a public link for 72 hours")
+    parser.add_argument("--mcp", action="store_true", help="also offer /ask as an MCP tool")
+
+
+# ---- commands --------------------------------------------------------------------------------
+
+
+def run_ask(args: argparse.Namespace) -> None:
+    sampling, generation = read_settings(args, Sampling), read_settings(args, Generation)
+    model = apollo.load(args.model, device=args.device)
+    for piece in pieces(model, args.question, args.video, sampling, generation):
+        write(piece)
+    write("\n")
+
+
+def run_chat(args: argparse.Namespace) -> None:
+    sampling, generation = read_settings(args, Sampling), read_settings(args, Generation)
+    model = apollo.load(args.model, device=args.device)
+    model.clips(args.video, sampling)  # a bad video is said before the first question
+    messages: list[dict[str, str]] = []
+    for question in questions():
+        messages.append({"role": "user", "content": question})
+        answer = ""
+        try:
+            for piece in pieces(model, messages, args.video, sampling, generation):
+                answer += piece
+                write(piece)
+        except KeyboardInterrupt:  # stops the answer, not the program
+            write(" …")
+        except apollo.PromptError as error:  # this question does not fit; another may
+            sys.stderr.write(f"apollo: {error}\n")
+        write("\n")
+        if answer:
+            messages.append({"role": "assistant", "content": answer})
+        else:
+            messages.pop()
+
+
+def run_download(args: argparse.Namespace) -> None:
+    from apollo import checkpoint  # imports torch, which --help must not wait for
+
+    write(f"{checkpoint.find(card_of(args.name).source)}\n")
+
+
+def run_demo(args: argparse.Namespace) -> None:
+    load_app().serve(**{k: v for k, v in vars(args).items() if k != "run"})
+
+
+def demo(argv: Sequence[str], serve: Callable[..., None]) -> int:
+    """`python app.py`, which is `apollo demo` with the page already imported."""
+    parser = argparse.ArgumentParser(prog="python app.py", description="Open the page.")
+    add_demo_flags(parser)
+    args = parser.parse_args(argv)
+    return guarded(lambda: serve(**vars(args)))
+
+
+def load_app() -> Any:
+    """app.py lies beside the package, not in it: it is also the entry of a Hugging Face Space."""
+    path = Path(__file__).parent.parent / "app.py"
+    spec = importlib.util.spec_from_file_location("app", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise apollo.SettingError(
+            f"The page needs {path.name} from the Apollo repository beside the installed package; "
+            "clone the repository, run `pip install -e .` in it and try again."
+        )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["app"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+# ---- the terminal ----------------------------------------------------------------------------
+
+
+def write(text: str) -> None:
+    """Shows the text at once; a character the terminal cannot show becomes a question mark."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+    sys.stdout.flush()
+
+
+def questions() -> Iterator[str]:
+    """The lines a person types, until /quit or the end of the input."""
+    asks = sys.stdin.isatty()
+    if asks:
+        sys.stderr.write("Ask about the video. Ctrl-C stops an answer; /quit leaves.\n")
+    while True:
+        try:
+            line = input("> " if asks else "").strip()
+        except EOFError:
+            return
+        except KeyboardInterrupt:
+            sys.stderr.write("\n/quit leaves.\n")
+            continue
+        if line == "/quit":
+            return
+        if line:
+            yield line
+
+
+def pieces(
+    model: Any, question: Any, video: str, sampling: Sampling, generation: Generation
+) -> Iterator[str]:
+    """The answer piece by piece; meanwhile the reading is shown when stderr is a terminal."""
+    shows = sys.stderr.isatty()
+    events = model.events(question, video, sampling=sampling, generation=generation)
+    with contextlib.closing(events):
+        for event in events:
+            if isinstance(event, apollo.Text):
+                yield event.piece
+            elif isinstance(event, apollo.Reading) and shows:
+                text = f"Reading the video: {event.done} of {event.total} clips"
+                end = "\r" + " " * len(text) + "\r" if event.done == event.total else ""
+                sys.stderr.write("\r" + text + end)
+                sys.stderr.flush()

@@ -1,0 +1,213 @@
+"""What a live page needs around a model: one model for all visitors, one conversation for each.
+
+In:  a model name; questions from many threads.  Out: steps ("status" | "text" | "beat" | "error",
+text), at least four and at most about fifteen a second, so a page stays smooth and Stop is prompt.
+Odd: work is handed to a thread and never joined, because a web server closes a generator on its
+event loop, where waiting would freeze every visitor; the model's lock keeps turns apart instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import itertools
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apollo
+
+log = logging.getLogger(__name__)
+
+Message = dict[str, str]  # {"role": "user" | "assistant", "content": ...}
+Step = tuple[str, str]
+BEAT: Step = ("beat", "")
+BEAT_S = 0.2  # the longest silence
+UPDATE_S = 1 / 15  # the shortest time between two steps
+
+
+class Host:
+    """The one model of this process. It loads in the background while the page is served."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.model: Any = None
+        self.problem = ""  # a sentence, when loading failed
+        self.ready = threading.Event()  # set when loading is over, well or badly
+        self.turn = threading.Lock()  # held by the one answer being written
+
+    def start(self, name: str, **options: Any) -> None:
+        self.name = name
+        threading.Thread(target=self.load, kwargs=options, name="load-model", daemon=True).start()
+
+    def load(self, **options: Any) -> None:
+        try:
+            self.model = apollo.load(self.name, **options)
+        except apollo.ApolloError as error:
+            self.problem = str(error)
+            log.error("apollo: %s", error)
+        except Exception:
+            self.problem = f"The model {self.name} could not be loaded; the server's log says why."
+            log.exception("apollo: loading %s failed", self.name)
+        finally:
+            self.ready.set()
+
+    def steps(
+        self,
+        video: str | None,
+        messages: list[Message],
+        temperature: float,
+        top_p: float,
+        max_new_tokens: int,
+    ) -> Generator[Step, None, None]:
+        """One answer. A failure is a step too: a ZeroGPU worker would pass on only the name of an
+        exception's class."""
+        try:
+            settings = apollo.Generation(
+                temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens
+            )
+            with self.turn:  # a stopped answer may still be finishing its last token
+                yield BEAT
+                events = self.model.events(messages, video, generation=settings)
+                with contextlib.closing(events):
+                    yield from map(_step, events)
+        except apollo.ApolloError as error:
+            # Uploads lie in a long temporary folder that says nothing to the person.
+            yield "error", str(error).replace(video, Path(video).name) if video else str(error)
+        except Exception:
+            reference = uuid.uuid4().hex[:8]
+            log.exception("apollo: answering failed, reference %s", reference)
+            yield (
+                "error",
+                (
+                    "Something went wrong while answering; try again, and if it happens again, "
+                    f"report it with the reference {reference}."
+                ),
+            )
+
+
+def _step(event: Any) -> Step:
+    if isinstance(event, apollo.Text):
+        return ("text", event.piece) if event.piece else BEAT
+    if isinstance(event, apollo.Reading):
+        return "status", f"Reading the video: {event.done} of {event.total} clips"
+    return "status", _summary(event.stats)
+
+
+def _summary(stats: Any) -> str:
+    """How the answer came about, in a line."""
+    reading = "reused" if stats.reused_visual_tokens else "read"
+    parts = [f"{stats.clips} clips {reading}"] if stats.clips else []
+    parts += [f"first word after {stats.first_token_s:.1f} s", f"{stats.tokens_per_s:.0f} tokens/s"]
+    return " · ".join(parts) + (f" · {stats.note}" if stats.note else "")
+
+
+@dataclass
+class Conversation:
+    """What one visitor asked and read about one video: a path and strings, never tensors.
+
+    Stop, Retry, Clear and a new video each come in while an answer is still being written, so the
+    writer holds the message it writes and stops as soon as `writing` is no longer that message.
+    """
+
+    video: str | None = None
+    messages: list[Message] = field(default_factory=list)
+    writing: Message | None = None
+    replaced: str = ""  # what a retried answer said before
+
+    def start(self, video: str | None) -> None:
+        """A new conversation about this video."""
+        self.video, self.messages, self.writing, self.replaced = video, [], None, ""
+
+    def ask(self, question: str, video: str | None) -> Message:
+        """Opens a turn and returns the answer to be written."""
+        self.end()
+        if video != self.video:
+            self.start(video)
+        answer = {"role": "assistant", "content": ""}
+        self.messages += [{"role": "user", "content": question}, answer]
+        self.writing, self.replaced = answer, ""
+        return answer
+
+    def retry(self) -> Message | None:
+        """Opens the last turn again; `None` when there is none."""
+        self.end()
+        if not self.messages:
+            return None
+        answer = {"role": "assistant", "content": ""}
+        self.replaced = self.messages[-1]["content"]
+        self.messages[-1] = self.writing = answer
+        return answer
+
+    def end(self, failed: bool = False) -> str:
+        """Closes the turn and returns the question if it has to be asked again.
+
+        What was written stays. A question without a word of an answer is taken back, so roles
+        keep alternating; a retried answer that got no word says again what it said before.
+        """
+        answer, self.writing = self.writing, None
+        if answer is None:
+            return ""
+        question = self.messages[-2]["content"]
+        if answer["content"]:
+            return question if failed else ""
+        if self.replaced:
+            self.messages[-1] = {"role": "assistant", "content": self.replaced}
+            return ""
+        del self.messages[-2:]
+        return question
+
+
+def beats(items: Iterator[Step]) -> Generator[Step, None, None]:
+    """The same steps, run in a thread and paced: pieces that came together are joined, and `BEAT`
+    fills the silence. Closing this closes `items` as soon as they have yielded once more."""
+    inbox: queue.SimpleQueue[Step | BaseException | None] = queue.SimpleQueue()
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            for item in items:
+                if stop.is_set():
+                    break
+                inbox.put(item)
+        except Exception as error:
+            inbox.put(error)
+        finally:
+            if isinstance(items, Generator):
+                items.close()
+            inbox.put(None)
+
+    # A copy of the context carries the visitor's request, which ZeroGPU's quota is counted by.
+    threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True).start()
+    try:
+        while True:
+            batch = _next_batch(inbox)
+            steps = [item for item in batch if isinstance(item, tuple)]
+            for kind, group in itertools.groupby(steps, key=lambda step: step[0]):
+                texts = [text for _, text in group]
+                yield kind, "".join(texts) if kind == "text" else texts[-1]
+            if not batch:
+                yield BEAT
+            elif isinstance(batch[-1], BaseException):
+                raise batch[-1]
+            elif batch[-1] is None:
+                return
+    finally:
+        stop.set()
+
+
+def _next_batch(inbox: queue.SimpleQueue) -> list[Step | BaseException | None]:
+    """Everything that has come in, up to the end or a failure; empty after a silent `BEAT_S`."""
+    batch: list[Step | BaseException | None] = []
+    with contextlib.suppress(queue.Empty):
+        batch.append(inbox.get(timeout=BEAT_S))
+        time.sleep(UPDATE_S)
+        while isinstance(batch[-1], tuple):
+            batch.append(inbox.get_nowait())
+    return batch

@@ -1,0 +1,57 @@
+"""A cartoon video as a file that any browser plays.
+
+In:  a Video and a path.  Out: H.264 in MP4 (yuv420p, index in front), `fps` frames a second.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+import numpy as np
+
+from apollo.errors import SettingError
+from apollo.train.cartoon.render import frame_width_px, render_frame
+from apollo.train.cartoon.world import Video
+
+BT601 = 6  # SMPTE 170M: how the colours are written, and what the file says about it
+
+
+def num_frames(video: Video, fps: int) -> int:
+    return round(video.duration_s * fps)
+
+
+def iter_frames(
+    video: Video, *, size_px: int, fps: int, wide: bool = False
+) -> Iterator[np.ndarray]:
+    """Every frame of the video, (H, W, 3) uint8."""
+    for i in range(num_frames(video, fps)):
+        yield render_frame(video, i / fps, size_px, wide=wide)
+
+
+def write_video(
+    video: Video,
+    path: str | os.PathLike[str],
+    *,
+    size_px: int = 384,
+    fps: int = 8,
+    wide: bool = False,
+    crf: int = 18,
+) -> None:
+    """Writes an MP4. `size_px` is the height; `crf` the quality, lower is better."""
+    if size_px % 2 or not 64 <= size_px <= 2160:
+        raise SettingError(f"size_px is {size_px}; choose an even number between 64 and 2160.")
+    if not 1 <= fps <= 120:
+        raise SettingError(f"fps is {fps}; choose a number between 1 and 120.")
+    with av.open(os.fspath(path), "w", format="mp4", options={"movflags": "+faststart"}) as file:
+        stream = file.add_stream("libx264", rate=fps, options={"crf": str(crf)})
+        stream.width, stream.height = frame_width_px(size_px, wide), size_px
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = Fraction(1, fps)
+        stream.codec_context.colorspace = BT601
+        for pixels in iter_frames(video, size_px=size_px, fps=fps, wide=wide):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            file.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU601")))
+        file.mux(stream.encode())

@@ -1,0 +1,63 @@
+"""A stand-in for a loaded model: same events, answers we can predict, no weights.
+
+The question decides what happens: "slow" writes for 20 s, "hang" is silent for 20 s before its first
+word, "boom" is a bug, "markup" writes HTML. Otherwise the answer repeats the question and says how
+many messages the model was given. Videos are really probed, so bad files give the real sentences.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+from apollo.chat import Done, Reading, Stats, Text
+from apollo.models import MODELS
+from apollo.video import probe
+
+WORD_S = 0.06
+
+
+class FakeApollo:
+    def __init__(self, name: str = "nano") -> None:
+        self.card = MODELS[name]
+        self.asked: list[Any] = []  # (video, messages, generation) of every question
+        self.closed = 0  # answers that were stopped before their end
+
+    def clips(self, video: str, sampling: Any = None) -> list[Any]:
+        probe(video)
+        return [SimpleNamespace(start_s=0.0, end_s=2.0)] * 4
+
+    def events(
+        self, question: Any, video: str | None = None, *, sampling: Any = None, generation: Any
+    ) -> Iterator[Any]:
+        self.asked.append((video, [dict(m) for m in question], generation))
+        text = question[-1]["content"]
+        try:
+            if video is not None:
+                for done, _ in enumerate([None, *self.clips(video)]):
+                    yield Reading(done, 4)
+                    time.sleep(0.02)
+            yield from self._answer(text, len(question))
+            yield Done(Stats(4, 8.0, False, 100, 20, 0.5, 16.0))
+        except GeneratorExit:
+            self.closed += 1
+            raise
+
+    def _answer(self, text: str, num_messages: int) -> Iterator[Any]:
+        if "hang" in text:
+            for _ in range(400):
+                yield Text("")
+                time.sleep(0.05)
+        if "boom" in text:
+            yield Text("so far ") if "late" in text else Text("")
+            raise RuntimeError("a bug with /secret/path in it")
+        words = f"You asked {text!r} in message {num_messages} and this is my answer.".split()
+        if "markup" in text:
+            words = "before <script>alert(1)</script> <b>bold</b> x<y after.".split()
+        if "slow" in text:
+            words = [f"word{n}" for n in range(330)]
+        for word in words:
+            time.sleep(WORD_S)
+            yield Text(word + " ")
