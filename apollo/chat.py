@@ -22,7 +22,7 @@ from torch import Tensor
 from apollo import checkpoint
 from apollo.cache import TokenCache, file_digest
 from apollo.clips import Clip, VideoInfo, clip_budget, plan_clips
-from apollo.decode import stream_text, watch_layers
+from apollo.streaming import stream_text, watch_layers
 from apollo.errors import ApolloError, PromptError, SettingError
 from apollo.model import ApolloForCausalLM
 from apollo.models import MODELS, ModelCard, card_of

@@ -30,6 +30,7 @@ from apollo import checkpoint
 from apollo.config import ApolloConfig
 from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
 from apollo.errors import CheckpointError, PromptError, SettingError
+from apollo.quantize import check_quantization, quantize_linears
 from apollo.resampler import Connector, ConnectorConfig
 from apollo.towers import HybridTower, build_tower
 
@@ -110,6 +111,7 @@ class ApolloForCausalLM(PreTrainedModel):
         dtype: torch.dtype | str | None = None,
         torch_dtype: torch.dtype | str | None = None,
         device_map: str | torch.device | None = None,
+        quantization: str | None = None,
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         token: str | bool | None = None,
@@ -119,8 +121,8 @@ class ApolloForCausalLM(PreTrainedModel):
         """Reads the released layout from a folder or a hub id.
 
         Memory peaks near the size of the weights in `dtype`, whatever `low_cpu_mem_usage` says.
-        `dtype` defaults to what the files' config names, else float32. The rest of the keywords
-        that the Auto classes pass along has no meaning here.
+        `dtype` defaults to what the files' config names, else float32; `quantization` is "8bit" or
+        "4bit" for the language model. Other keywords of the Auto classes have no meaning here.
 
         Raises:
             CheckpointError: not found, incomplete, pickled, or the tensors do not fit.
@@ -134,9 +136,13 @@ class ApolloForCausalLM(PreTrainedModel):
         config.name_or_path = str(pretrained_model_name_or_path)
         chosen = pick_dtype(dtype or torch_dtype, config)
         device = torch.device(device_map if device_map not in (None, "auto") else "cpu")
+        quantization = check_quantization(quantization)
         with torch.device("meta"):
             model = cls(config)
-        model._fill(folder, chosen, device)
+        model._fill(folder, chosen, torch.device("cpu") if quantization else device)
+        if quantization:
+            quantize_linears(model.llm.get_decoder(), quantization, device)
+            model.to(device)
         model.config.dtype = chosen
         return model.eval()
 

@@ -11,6 +11,7 @@ opened, because a playlist would let an upload read other files.
 from __future__ import annotations
 
 import contextlib
+import enum
 import logging
 import os
 import re
@@ -42,6 +43,14 @@ _MAY_DROP = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp8", "vp9", 
 _MAY_SKIP = {"h264", "hevc", "mpeg1video", "mpeg2video"}
 
 
+class Way(enum.Enum):
+    """How a file may be decoded."""
+
+    FAST = "by timestamp, from the keyframe before a wanted frame up to that frame"
+    WHOLE = "by timestamp, every packet from the start"
+    COUNTED = "by counting pictures, every packet from the start"
+
+
 @dataclass(frozen=True)
 class PacketIndex:
     """Frames in order of display (F of them), packets in the order they are stored (P)."""
@@ -52,7 +61,7 @@ class PacketIndex:
     packet_of_frame: np.ndarray  # (F,) place of the frame's packet among all packets
     entries: np.ndarray  # (E,) places of the packets decoding may begin at; the first is 0
     entry_pts: np.ndarray  # (E,)
-    may_drop: bool
+    way: Way
     may_skip: bool
     warning: str | None
 
@@ -202,7 +211,6 @@ def _index_of(path: str, container: Any, stream: Any, scan: _Scan) -> PacketInde
         entries, entry_pts = [0, *entries], [int(frame_pts[0]), *entry_pts]
     fps, read_s = _rate_and_length(os.path.basename(path), stream, frame_pts, scan)
     codec = stream.codec_context.name
-    is_plain = not scan.saw_untimed and bool(np.all(np.diff(frame_pts) > 0))
     info = VideoInfo(
         path=path,
         fps=fps,
@@ -219,10 +227,24 @@ def _index_of(path: str, container: Any, stream: Any, scan: _Scan) -> PacketInde
         packet_of_frame=places,
         entries=np.array(entries, np.int64),
         entry_pts=np.array(entry_pts, np.int64),
-        may_drop=is_plain and codec in _MAY_DROP,
-        may_skip=is_plain and codec in _MAY_SKIP,
+        way=_way(container, stream, scan, frame_pts),
+        may_skip=codec in _MAY_SKIP,
         warning=_warning(container, stream, scan, read_s),
     )
+
+
+def _way(container: Any, stream: Any, scan: _Scan, frame_pts: np.ndarray) -> Way:
+    codec = stream.codec_context
+    has_twins = bool(np.any(np.diff(frame_pts) == 0))
+    # AVI stores packets without timestamps; those FFmpeg makes up may follow the stored order.
+    is_made_up = (
+        container.format.name == "avi"
+        and codec.has_b_frames > 0
+        and bool(np.all(np.diff(scan.pts) > 0))
+    )
+    if scan.saw_untimed or has_twins or is_made_up:
+        return Way.COUNTED
+    return Way.FAST if codec.name in _MAY_DROP else Way.WHOLE
 
 
 def _rate_and_length(

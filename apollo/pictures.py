@@ -20,15 +20,19 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from apollo.errors import VideoError
-from apollo.packets import PacketIndex, open_video, packets_of, quarter_turns
+from apollo.packets import PacketIndex, Way, open_video, packets_of, quarter_turns
 
 logger = logging.getLogger(__name__)
 
 _LOST_LIMIT = 0.2  # of the frames asked for; above it an answer would be about something else
 
 
-class NotAnEntry(Exception):
-    """Decoding began at a keyframe packet, but no keyframe came out: nothing may be dropped."""
+class GoSlower(Exception):
+    """The file is not what its index says; what is left must be read the careful `way`."""
+
+    def __init__(self, way: Way) -> None:
+        super().__init__(way.name)
+        self.way = way
 
 
 @dataclass
@@ -64,15 +68,14 @@ class Damage:
 
 
 def decode(
-    index: PacketIndex, ids: Sequence[int], threads: int, may_drop: bool, damage: Damage
+    index: PacketIndex, ids: Sequence[int], way: Way, threads: int, damage: Damage
 ) -> Iterator[np.ndarray]:
-    """The frames (H, W, 3) uint8 of `ids`, each once, in order.
-
-    Raises `NotAnEntry` before anything wrong is yielded; go on with `may_drop` False then.
-    """
-    matcher = _Matcher(index.frame_pts, ids)
+    """The frames (H, W, 3) uint8 of `ids`, each once, in order; or `GoSlower` before a wrong one."""
+    matcher = _Matcher(index, ids, way)
     converter = VideoReformatter()
-    for picture in _pictures(index, ids, threads, may_drop, damage):
+    for picture in _pictures(index, ids, way, threads, damage):
+        if matcher.is_late(picture) and not damage.complaints:
+            raise GoSlower(Way.COUNTED)
         for shown, is_lost in matcher.take(picture):
             if is_lost:
                 damage.add_lost()
@@ -90,24 +93,25 @@ def decode(
 class _Matcher:
     """Gives every wanted frame its picture; one that never came gets the picture before it."""
 
-    def __init__(self, frame_pts: np.ndarray, ids: Sequence[int]) -> None:
-        # (pts, how many frames before it have the same): a file may repeat a timestamp
-        pts = frame_pts[list(ids)]
-        repeats = np.array(ids) - np.searchsorted(frame_pts, pts)
-        self._wanted = deque(zip(pts.tolist(), repeats.tolist(), strict=True))
-        self._key = (0, -1)
+    def __init__(self, index: PacketIndex, ids: Sequence[int], way: Way) -> None:
+        self._by_count = way is Way.COUNTED
+        self._wanted = deque(list(ids) if self._by_count else index.frame_pts[list(ids)].tolist())
+        self._key = -1 if self._by_count else int(index.frame_pts[0]) - 1
         self._before: Any = None
 
     @property
     def saw_picture(self) -> bool:
         return self._before is not None
 
+    def is_late(self, picture: Any) -> bool:
+        """Pictures come out in order of display; a timestamp that says otherwise is wrong."""
+        return not self._by_count and picture.pts is not None and picture.pts < self._key
+
     def take(self, picture: Any) -> Iterator[tuple[Any, bool]]:
         """The wanted frames this picture settles, and whether they are lost."""
-        if picture.pts is None:
+        if not self._by_count and picture.pts is None:
             return
-        repeats = self.saw_picture and picture.pts == self._key[0]
-        self._key = (picture.pts, self._key[1] + 1 if repeats else 0)
+        self._key = self._key + 1 if self._by_count else picture.pts
         while self._wanted and self._wanted[0] < self._key:
             self._wanted.popleft()
             yield self._before or picture, True  # without one before it, the first there is
@@ -149,15 +153,18 @@ def _runs(index: PacketIndex, ids: Sequence[int]) -> list[_Run]:
 
 
 def _pictures(
-    index: PacketIndex, ids: Sequence[int], threads: int, may_drop: bool, damage: Damage
+    index: PacketIndex, ids: Sequence[int], way: Way, threads: int, damage: Damage
 ) -> Iterator[Any]:
     """Decoded pictures in order of display, among them those of `ids`."""
     places = {int(place) for place in index.packet_of_frame[list(ids)]}
-    runs = _runs(index, ids) if may_drop else [_Run(0, max(places), None)]
+    if way is Way.FAST:
+        runs = _runs(index, ids)
+    else:  # counting needs every picture, whichever packet it came in
+        runs = [_Run(0, max(places) if way is Way.WHOLE else 1 << 62, None)]
     with open_video(index.info.path, threads) as (container, stream):
         packets = enumerate(_surviving(packets_of(container, stream), damage))
         for run in runs:
-            needed = places if index.may_skip else None
+            needed = places if index.may_skip and way is not Way.COUNTED else None
             pictures = _run_pictures(stream.codec_context, packets, run, needed, damage)
             yield from pictures if run.entry_pts is None else _from_entry(pictures, run.entry_pts)
             stream.codec_context.flush_buffers()  # the next run must not see this one's pictures
@@ -186,11 +193,11 @@ def _from_entry(pictures: Iterator[Any], entry_pts: int) -> Iterator[Any]:
     for picture in pictures:
         if picture.pts is not None and picture.pts >= entry_pts:
             if is_first and not (picture.key_frame and picture.pts == entry_pts):
-                raise NotAnEntry
+                raise GoSlower(Way.WHOLE)
             is_first = False
             yield picture
     if is_first:
-        raise NotAnEntry
+        raise GoSlower(Way.WHOLE)
 
 
 def _decoded(codec: Any, packet: Any, damage: Damage) -> list[Any]:

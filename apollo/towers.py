@@ -47,7 +47,11 @@ class SiglipTower(nn.Module):
     """
 
     def __init__(
-        self, config: SiglipVisionConfig, select_layer: int, num_frames: int, transform: FrameTransform
+        self,
+        config: SiglipVisionConfig,
+        select_layer: int,
+        num_frames: int,
+        transform: FrameTransform,
     ) -> None:
         super().__init__()
         self.model = SiglipVisionModel(config)

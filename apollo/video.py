@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 from apollo.clips import Clip, VideoInfo
 from apollo.errors import SettingError, VideoError
 from apollo.packets import MAX_SIDE, read_index
-from apollo.pictures import Damage, NotAnEntry, decode
+from apollo.pictures import Damage, GoSlower, decode
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class VideoReader:
     def __init__(self, path: str | os.PathLike[str], *, num_threads: int = 2) -> None:
         self._index = read_index(path)
         self._threads = num_threads
-        self._may_drop = self._index.may_drop
+        self._way = self._index.way
         self._running: weakref.WeakSet[Generator[np.ndarray, None, None]] = weakref.WeakSet()
         self.info = self._index.info
         self.warning = self._index.warning
@@ -101,13 +101,13 @@ class VideoReader:
         damage = Damage(os.path.basename(self.info.path), asked=len(counts))
         while wanted:
             try:
-                frames = decode(self._index, list(wanted), self._threads, self._may_drop, damage)
+                frames = decode(self._index, list(wanted), self._way, self._threads, damage)
                 for frame in frames:
                     for _ in range(counts[wanted.popleft()]):
                         yield frame
-            except NotAnEntry:
-                logger.debug("%s has keyframes that are none; decoding it whole", self.info.path)
-                self._may_drop = False
+            except GoSlower as slower:
+                logger.debug("%s: decoding the rest %s", damage.name, slower.way.value)
+                self._way = slower.way
         if damage.is_real:
             self.warning = damage.sentence()
             logger.warning(self.warning)

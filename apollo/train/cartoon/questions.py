@@ -44,9 +44,9 @@ def _about(
         if applies is not None and not applies(scene):
             return None
         single, named = SINGLE.get(kind, ()), NAMED.get(kind, ())
-        generic = len(video.scenes) == 1 and single and rng.random() < GENERIC_SHARE
-        if not generic and not named:
-            return None if len(video.scenes) > 1 else ask(rng, video)
+        generic = not named or (bool(single) and rng.random() < GENERIC_SHARE)
+        if generic and len(video.scenes) > 1:
+            return None
         template = choice(rng, single if generic else named)
         question = fill(template, scene, with_colour=kind != "colour")
         return Asked(question, answer(scene), scene.object)
@@ -115,16 +115,13 @@ def _neighbour(kind: str, step: int, nothing: str) -> Asker:
         if rng.random() < NOTHING_SHARE:
             at = edge
         else:
-            at = _pick_index(rng, [i for i in range(number) if i != edge])
+            others = [i for i in range(number) if i != edge]
+            at = others[int(rng.integers(len(others)))]
         answer = nothing if at == edge else phrases.object_answer(video.scenes[at + step])
         question = fill(choice(rng, NAMED[kind]), video.scenes[at])
         return Asked(question, answer, video.scenes[at].object)
 
     return ask
-
-
-def _pick_index(rng: np.random.Generator, indices: Sequence[int]) -> int:
-    return indices[int(rng.integers(len(indices)))]
 
 
 def _at(rng: np.random.Generator, video: Video) -> Asked | None:

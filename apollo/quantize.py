@@ -1,0 +1,58 @@
+"""The language model's weights in 8 or 4 bits, with bitsandbytes.
+
+Only the linear layers inside the decoder are replaced: they hold nearly all weights. Towers,
+connector, embeddings and the output layer keep their number type.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import torch
+from torch import nn
+
+from apollo.errors import SettingError
+
+KINDS = ("8bit", "4bit")
+
+
+def check_quantization(kind: str | None) -> str | None:
+    """The kind itself, or a `SettingError` that says what is missing."""
+    if kind is None:
+        return None
+    if kind not in KINDS:
+        raise SettingError(f"quantization {kind!r} is unknown; choose 8bit, 4bit or leave it out.")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise SettingError(
+            f"quantization {kind!r} needs the bitsandbytes package; install it with "
+            "pip install 'apollo-video[quantize]', or leave quantization out."
+        )
+    return kind
+
+
+def quantize_linears(decoder: nn.Module, kind: str, device: torch.device) -> None:
+    """Replaces every linear layer inside `decoder` in place and moves it to `device`."""
+    for name, layer in list(decoder.named_modules()):
+        if isinstance(layer, nn.Linear):
+            owner = decoder.get_submodule(name.rpartition(".")[0])
+            setattr(owner, name.rpartition(".")[2], _quantized(layer, kind).to(device))
+
+
+def _quantized(layer: nn.Linear, kind: str) -> nn.Module:
+    import bitsandbytes
+
+    shape, has_bias = (layer.in_features, layer.out_features), layer.bias is not None
+    small: Any
+    if kind == "8bit":
+        small = bitsandbytes.nn.Linear8bitLt(*shape, bias=has_bias, has_fp16_weights=False)
+        small.weight = bitsandbytes.nn.Int8Params(layer.weight.data, has_fp16_weights=False)
+    else:
+        small = bitsandbytes.nn.Linear4bit(
+            *shape, bias=has_bias, compute_dtype=layer.weight.dtype, quant_type="nf4"
+        )
+        small.weight = bitsandbytes.nn.Params4bit(
+            layer.weight.data, requires_grad=False, quant_type="nf4"
+        )
+    small.bias = layer.bias
+    return small
