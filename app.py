@@ -17,6 +17,7 @@ import contextlib
 import html
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -94,7 +95,14 @@ KEEP = gr.skip()
 
 
 def show(conversation: Conversation, box: Any = KEEP, status: str = "") -> tuple:
-    return [dict(m) for m in conversation.messages if m["content"]], box, status
+    """What the three outputs become. The panel renders Markdown and drops what looks like HTML
+    tags, so those are escaped: nothing the model says disappears."""
+    shown = [
+        {"role": m["role"], "content": re.sub(r"<(?=[A-Za-z/!?])", "&lt;", m["content"])}
+        for m in conversation.messages
+        if m["content"]
+    ]
+    return shown, box, status
 
 
 def send(
@@ -235,14 +243,14 @@ def build() -> gr.Blocks:
                     include_audio=True,
                     sources=["upload"],
                     elem_id="video",
-                    height="min(46vh, 380px)",
+                    height="min(42vh, 360px)",
                 )
-                examples = gr.Column()
+                examples = gr.Column(elem_id="try")
             with gr.Column(scale=3, min_width=300):
                 chat = gr.Chatbot(
                     label="Chat",
                     elem_id="chat",
-                    height="min(56vh, 560px)",
+                    height="min(54vh, 560px)",
                     layout="bubble",
                     placeholder="Choose a video, then ask: *What happens, and when?*",
                     buttons=["copy"],
@@ -299,7 +307,10 @@ def build() -> gr.Blocks:
         for run in running:
             run.failure(fail, [conversation, box], panel, **quick)
         stop_button.click(stop, [conversation, box], panel, cancels=running, **quick)
-        clear_button.click(clear, [conversation], panel, cancels=running, **quick)
+        # the panel has a bin of its own, which must not leave the conversation behind
+        gr.on(
+            [clear_button.click, chat.clear], clear, [conversation], panel, cancels=running, **quick
+        )
         video.change(change_video, [conversation, video, box], panel, cancels=running, **quick)
         page.load(
             model_line,

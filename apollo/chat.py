@@ -22,12 +22,12 @@ from torch import Tensor
 from apollo import checkpoint
 from apollo.cache import TokenCache, file_digest
 from apollo.clips import Clip, VideoInfo, clip_budget, plan_clips
-from apollo.streaming import stream_text, watch_layers
-from apollo.errors import ApolloError, PromptError, SettingError
+from apollo.errors import PromptError, SettingError
 from apollo.model import ApolloForCausalLM
 from apollo.models import MODELS, ModelCard, card_of
 from apollo.prompt import Message, build_prompt, check_messages, image_block, tokenize, video_block
 from apollo.settings import Generation, Sampling
+from apollo.streaming import stream_text, watch_layers
 from apollo.video import probe, read_clips, read_image
 
 __all__ = ["MODELS", "Apollo", "Done", "Event", "ModelCard", "Reading", "Stats", "Text", "load"]
@@ -148,7 +148,7 @@ class Apollo:
         sampling: Sampling = Sampling(),
         generation: Generation = Generation(),
     ) -> Iterator[Event]:
-        """Reads, then answers: `Reading`..., `Text`..., `Done`. Closing the iterator stops the work.
+        """Reads, then answers: `Reading`..., `Text`..., `Done`. Closing the iterator stops it.
 
         `question` is a string, or messages {"role", "content"} of which the last is the user's.
         `video` is a file; `image` a file, a PIL image or an array. Neither: plain conversation.
@@ -156,7 +156,9 @@ class Apollo:
         Raises:
             ApolloError: one plain sentence; nothing was lost, ask again after mending it.
         """
-        messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
+        messages = (
+            [{"role": "user", "content": question}] if isinstance(question, str) else question
+        )
         check_messages(messages)
         if video is not None and image is not None:
             raise PromptError("A question takes a video or an image, not both; leave one out.")
@@ -185,22 +187,23 @@ class Apollo:
             visual = self._see_image(image)
         ids = self._ids(messages, visual.block, generation)
         self._check_length(len(ids), generation)
-        num_pieces, first_token_s = 0, 0.0
+        answer, first_token_s = "", 0.0
         for piece in stream_text(self.model, ids, visual.tokens, generation):
-            if piece and not num_pieces:
+            if piece and not answer:
                 first_token_s = time.monotonic() - began_s
-            num_pieces += bool(piece)
+            answer += piece
             yield Text(piece)
         took_s = time.monotonic() - began_s - first_token_s
+        num_tokens = len(tokenize(answer, self.model.tokenizer))
         yield Done(
             Stats(
                 clips=len(visual.clips),
                 covered_s=visual.covered_s,
                 reused_visual_tokens=visual.reused,
                 prompt_tokens=len(ids),
-                answer_tokens=num_pieces,
+                answer_tokens=num_tokens,
                 first_token_s=first_token_s,
-                tokens_per_s=num_pieces / took_s if took_s > 0 else 0.0,
+                tokens_per_s=num_tokens / took_s if took_s > 0 else 0.0,
                 note=visual.note,
             )
         )
@@ -334,7 +337,7 @@ def load(
     revision: str | None = None,
     attn_implementation: str | None = None,
 ) -> Apollo:
-    """The embedded apollo-nano, "1.5B", "3B", "7B", a hub id, or a folder; downloads what is missing.
+    """The embedded apollo-nano, "1.5B", "3B", "7B", a hub id or a folder; downloads it if need be.
 
     The device and with it the number type are chosen by the machine: CUDA and MPS bfloat16, CPU
     float32. `quantization` is "8bit" or "4bit" for the language model.
@@ -346,7 +349,9 @@ def load(
     card = card_of(str(name))
     chosen = pick_device(device)
     dtype = dtype or (torch.float32 if chosen.type == "cpu" else torch.bfloat16)
-    folder = checkpoint.find(Path(card.source) if Path(card.source).is_dir() else card.source, revision)
+    folder = checkpoint.find(
+        Path(card.source) if Path(card.source).is_dir() else card.source, revision
+    )
     model = ApolloForCausalLM.from_pretrained(
         folder,
         dtype=dtype,

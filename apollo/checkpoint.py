@@ -37,7 +37,7 @@ MAX_SHARD_BYTES = 4 * 10**9
 
 
 def download(repo_id: str, revision: str | None = None, **hub: Any) -> Path:
-    """The folder of a hub checkpoint; downloads what is missing, resumes, works offline when cached.
+    """The folder of a hub checkpoint. Downloads what is missing, resumes, works offline once cached.
 
     Raises:
         CheckpointError: no such checkpoint, or no network and nothing cached.
@@ -81,8 +81,8 @@ def read_json(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(
-            f"{path.parent} holds no {path.name}, so it is not an Apollo checkpoint, or its download "
-            "is not complete."
+            f"{path.parent} holds no {path.name}, so it is not an Apollo checkpoint, or its "
+            "download is not complete."
         ) from None
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {_first_line(error)}") from error
@@ -92,11 +92,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_configs(folder: Path) -> dict[str, Any]:
-    """The root configuration with the parts' own files laid over it; those decide where both speak."""
+    """The root configuration with the parts' own files laid over it: those decide."""
     root = read_json(folder / "config.json")
     for key, part in (("llm_cfg", "llm"), ("mm_connector_cfg", "mm_connector")):
         root[key] = {**(root.get(key) or {}), **read_json(folder / part / "config.json")}
-    towers = {**(root.get("vision_tower_cfg") or {}), **read_json(folder / "vision_tower/config.json")}
+    towers = {
+        **(root.get("vision_tower_cfg") or {}),
+        **read_json(folder / "vision_tower/config.json"),
+    }
     configs: dict[str, Any] = {}
     for name in towers.get("vision_towers") or []:
         tower = folder / "vision_tower" / name
@@ -124,11 +127,12 @@ def weight_files(folder: Path) -> list[Path]:
     pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
     if pickles:
         raise CheckpointError(
-            f"{folder} holds its weights as a pickle ({pickles[0]}), which can run code when opened; "
-            "convert it to safetensors first."
+            f"{folder} holds its weights as a pickle ({pickles[0]}), which can run code when "
+            "opened; convert it to safetensors first."
         )
     raise CheckpointError(
-        f"{folder} lacks {', '.join(missing) or 'its weights'}; the download is probably not complete."
+        f"{folder} lacks {', '.join(missing) or 'its weights'}; "
+        "the download is probably not complete."
     )
 
 
@@ -246,7 +250,11 @@ def _raise_for(problems: dict[str, list[str]], folder: Path) -> None:
 
 
 def write_part(
-    folder: Path, config: dict[str, Any], tensors: Mapping[str, Tensor], *, max_bytes: int | None = None
+    folder: Path,
+    config: dict[str, Any],
+    tensors: Mapping[str, Tensor],
+    *,
+    max_bytes: int | None = None,
 ) -> None:
     """One part: config.json and its weights, in shards when they pass `max_bytes`."""
     write_json(folder / "config.json", config)

@@ -1,7 +1,7 @@
 """What a checkpoint stores: every number of the model, read from its files, never assumed.
 
-`ApolloConfig` mirrors the released root `config.json`. The nested parts stay plain dicts under their
-released names (`llm_cfg`, `vision_tower_cfg`, `mm_connector_cfg`), because people's scripts index
+`ApolloConfig` mirrors the released root `config.json`. The nested parts stay plain dicts under
+their released names (`llm_cfg`, `vision_tower_cfg`, `mm_connector_cfg`), because people's scripts index
 them; the properties below are what our own code reads.
 """
 
@@ -56,8 +56,8 @@ class ApolloConfig(PretrainedConfig):
         names = self.vision_tower_cfg.get("vision_towers")
         if not names:
             raise CheckpointError(
-                "The checkpoint names no vision towers; its vision_tower/config.json should list them "
-                "under vision_towers."
+                "The checkpoint names no vision towers; its vision_tower/config.json should list "
+                "them under vision_towers."
             )
         return list(names)
 

@@ -2,8 +2,8 @@
 
 In:  pixels (N, 3, T, H, W), normalised.   Out: features (N, T', G, G, D), time outermost.
 Odd:
-- features are taken after block `depth + select_layer`; with the released -2 the last block never runs
-  (golden item 1). There is no final norm, and the class token is dropped.
+- features are taken after block `depth + select_layer`; with the released -2 the last block never
+  runs (golden item 1). There is no final norm, and the class token is dropped.
 - q and k are RMS-normalised over the whole width, before the heads are split (golden item 2).
 - the released files carry a contrastive head and image position tables that the video path never
   reads. They are built when the config describes them, so that a released file loads and saves
@@ -95,7 +95,7 @@ def eager_attention(
 def attend(module: nn.Module, implementation: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Unmasked attention: q (N, heads, S, d), k and v (N, kv heads, S', d) -> (N, S, heads * d).
 
-    `module` carries what transformers' attention functions read: `num_key_value_groups`, `is_causal`.
+    `module` carries what transformers' attention functions read: head groups and `is_causal`.
     """
     function = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
     out, _ = function(module, q, k, v, None, scaling=q.shape[-1] ** -0.5, dropout=0.0)
@@ -198,7 +198,7 @@ class InternVideo2(nn.Module):
         self.final_clip_decoder = NormedHead(config.clip_embed_dim, config.clip_teacher_final_dim)
 
     def pick_frames(self, pixels: Tensor) -> Tensor:
-        """(N, 3, T, H, W) -> (N, 3, num_frames, H, W): evenly spaced, repeated when there are fewer.
+        """(N, 3, T, H, W) -> (N, 3, num_frames, H, W): evenly spaced, repeated if there are fewer.
 
         Equal to the original for 1, 4, 8, ... frames; it fails on the others (golden item 6).
         """

@@ -44,7 +44,8 @@ def check_attention(implementation: str) -> str:
     """The name itself, or a `SettingError` that says what is missing."""
     if implementation not in ATTENTION:
         raise SettingError(
-            f"attn_implementation {implementation!r} is unknown; choose one of {', '.join(ATTENTION)}."
+            f"attn_implementation {implementation!r} is unknown; "
+            f"choose one of {', '.join(ATTENTION)}."
         )
     if implementation == "flash_attention_2" and not (
         torch.cuda.is_available() and is_flash_attn_2_available()
@@ -275,8 +276,8 @@ class ApolloForCausalLM(PreTrainedModel):
             if slots != given:
                 raise PromptError(
                     f"Prompt {row} has {slots} visual slots but its video or image gave {given} "
-                    f"visual tokens ({self.config.tokens_per_clip} per clip); build the prompt from "
-                    "the same clips, with one placeholder per visual token."
+                    f"visual tokens ({self.config.tokens_per_clip} per clip); build the prompt "
+                    "from the same clips, with one placeholder per visual token."
                 )
 
     def _pad_again(
@@ -330,9 +331,7 @@ class ApolloForCausalLM(PreTrainedModel):
         """
         rows = self._visual_rows(len(input_ids), vision_input, data_types, visual_tokens)
         embeddings, mask, labels = self.merge(input_ids, rows, attention_mask, labels)
-        return self.llm(
-            inputs_embeds=embeddings, attention_mask=mask, labels=labels, **llm_kwargs
-        )
+        return self.llm(inputs_embeds=embeddings, attention_mask=mask, labels=labels, **llm_kwargs)
 
     @torch.no_grad()
     def generate(
@@ -370,7 +369,9 @@ def pad_left(embeddings: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
 
 def pick_dtype(wanted: torch.dtype | str | None, config: ApolloConfig) -> torch.dtype:
     """The asked-for dtype, else the checkpoint's, else float32."""
-    value = wanted if wanted not in (None, "auto") else (config.dtype or config.llm_cfg.get("dtype"))
+    value = (
+        wanted if wanted not in (None, "auto") else (config.dtype or config.llm_cfg.get("dtype"))
+    )
     value = value or config.llm_cfg.get("torch_dtype") or torch.float32
     if isinstance(value, str):
         found = getattr(torch, value.removeprefix("torch."), None)
@@ -390,9 +391,13 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def rebuild_computed_buffers(model: nn.Module, device: torch.device) -> None:
-    """Tables that no file stores (rotary frequencies, position ids) are made again off the meta device."""
+    """Makes the tables that no file stores (rotary frequencies, position ids) off the meta device."""
     for module in model.modules():
-        on_meta = [name for name, buffer in module._buffers.items() if buffer is not None and buffer.is_meta]
+        on_meta = [
+            name
+            for name, buffer in module._buffers.items()
+            if buffer is not None and buffer.is_meta
+        ]
         if not on_meta:
             continue
         fresh = type(module)(module.config)  # type: ignore[call-arg, arg-type]

@@ -1,20 +1,16 @@
 """What is in a video file, packet by packet, before a picture is wanted.
 
-In: a path, possibly of a hostile upload. Out: a `PacketIndex`, which says what frame has which
-timestamp, which packet carries it and where decoding may begin; or a `VideoError` that says in one
-sentence what is wrong with the file.
-The odd parts: the containers' own frame counts and seek tables are not trusted, the packets are
-read through once instead (0.5 s an hour of video); only local files and only video formats are
-opened, because a playlist would let an upload read other files.
+In: a path. Out: a `PacketIndex`, which says what frame has which timestamp, which packet carries
+it and where decoding may begin.
+The odd part: the containers' own frame counts and seek tables are not trusted, the packets are
+read through once instead (0.5 s an hour of video).
 """
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import logging
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,21 +18,13 @@ from typing import Any
 
 import av
 import numpy as np
-from PIL import Image
 
 from apollo.clips import VideoInfo
 from apollo.errors import VideoError
+from apollo.opening import existing_file, is_picture, open_video
 
 logger = logging.getLogger(__name__)
 
-MAX_SIDE = 8192  # pixels; one RGB frame of that size is 201 MB
-
-# Names of FFmpeg's demuxers. Left out on purpose: playlists (hls, dash, concat, sdp), pictures.
-_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,ogg,asf,"
-    "asf_o,gif,ivf,mxf,nut,wtv,rm,dv,h261,h263,h264,hevc,vvc,av1,obu,vc1,mjpeg,"
-    "mp3,aac,flac,wav,aiff,amr,ac3,eac3,w64,caf,ape,wv,tta,adts"  # to say "only sound"
-)
 # Without the packets between two keyframes the later one still decodes to the same pictures.
 _MAY_DROP = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp8", "vp9", "av1", "libdav1d"}
 # One packet is one picture, and the decoder knows by itself which ones nothing refers to.
@@ -56,7 +44,6 @@ class PacketIndex:
     """Frames in order of display (F of them), packets in the order they are stored (P)."""
 
     info: VideoInfo
-    stream_index: int
     frame_pts: np.ndarray  # (F,) ascending
     packet_of_frame: np.ndarray  # (F,) place of the frame's packet among all packets
     entries: np.ndarray  # (E,) places of the packets decoding may begin at; the first is 0
@@ -68,47 +55,9 @@ class PacketIndex:
 
 def read_index(path: str | os.PathLike[str]) -> PacketIndex:
     """The index of the file as it is now; the last few are kept."""
-    checked = _existing_file(path)
+    checked = existing_file(path)
     state = os.stat(checked)
     return _read_index(checked, state.st_size, state.st_mtime_ns)
-
-
-@contextlib.contextmanager
-def open_video(path: str, threads: int) -> Iterator[tuple[Any, Any]]:
-    """The container and its video track, ready to demux and decode."""
-    options = {
-        "protocol_whitelist": "file",
-        "format_whitelist": _FORMATS,
-        "fflags": "+genpts",  # AVI stores no timestamps for B-frames
-    }
-    try:
-        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(_why_not_open(path, error)) from error
-    with container:
-        stream = _video_track(container, os.path.basename(path))
-        stream.codec_context.thread_count = threads
-        stream.codec_context.thread_type = "AUTO"
-        stream.codec_context.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
-        yield container, stream
-
-
-def _existing_file(path: str | os.PathLike[str]) -> str:
-    text = os.path.abspath(os.fspath(path))
-    name = os.path.basename(text)
-    if "\0" in text or not os.path.exists(text):
-        raise VideoError(f"No such video file: {name!r}; check the path.")
-    if os.path.isdir(text):
-        raise VideoError(f"{name} is a folder, not a video file; give a file in it.")
-    if not os.path.isfile(text):
-        raise VideoError(f"{name} is a device or a pipe, not a video file; save it first.")
-    if not os.access(text, os.R_OK):
-        raise VideoError(f"{name} may not be read by this user; change its permissions.")
-    if os.path.getsize(text) == 0:
-        raise VideoError(
-            f"{name} is empty (0 bytes); the upload may not have finished, so send it again."
-        )
-    return text
 
 
 @lru_cache(maxsize=8)
@@ -120,7 +69,7 @@ def _read_index(path: str, size: int, mtime_ns: int) -> PacketIndex:
             if scan.saw_untimed:
                 raise VideoError(f"{name} has no timestamps; put it into mp4 or mkv first.")
             raise VideoError(f"{name} has no video frames; record or convert it again.")
-        if len(scan.pts) == 1 and stream.codec_context.name != "gif" and _is_picture(path):
+        if len(scan.pts) == 1 and stream.codec_context.name != "gif" and is_picture(path):
             raise VideoError(f"{name} is a picture, not a video; give it as an image.")
         if scan.picture_size == (0, 0):
             raise VideoError(
@@ -222,7 +171,6 @@ def _index_of(path: str, container: Any, stream: Any, scan: _Scan) -> PacketInde
     )
     return PacketIndex(
         info=info,
-        stream_index=stream.index,
         frame_pts=frame_pts,
         packet_of_frame=places,
         entries=np.array(entries, np.int64),
@@ -288,79 +236,3 @@ def _warning(container: Any, stream: Any, scan: _Scan, read_s: float) -> str | N
             "send the whole file to have the rest."
         )
     return None
-
-
-def _video_track(container: Any, name: str) -> Any:
-    tracks = [
-        track
-        for track in container.streams.video
-        if not track.disposition & av.stream.Disposition.attached_pic
-    ]
-    if not tracks:
-        if len(container.streams) > 0:
-            raise VideoError(f"{name} has no video track, only sound; give a file with pictures.")
-        raise VideoError(f"{name} has no video frames; record or convert it again.")
-    best = container.streams.best("video")
-    track = best if best in tracks else tracks[0]
-    codec = track.codec_context
-    if codec is None:
-        code = _codec_code(container)
-        raise VideoError(
-            f"{name} uses the codec {code}, which this build cannot decode; convert it to H.264."
-        )
-    if max(codec.width, codec.height) > MAX_SIDE:
-        raise VideoError(
-            f"{name} has pictures of {codec.width}x{codec.height} pixels; "
-            f"make them at most {MAX_SIDE}x{MAX_SIDE}."
-        )
-    return track
-
-
-def _codec_code(container: Any) -> str:
-    """The four letters the file gives for a codec FFmpeg has no name for."""
-    found = re.search(r"Video: (\w+)(?: \((\S{4}) /)?", container.dumps_format())
-    return (found.group(2) or found.group(1)) if found else "of an unknown kind"
-
-
-def _why_not_open(path: str, error: Exception) -> str:
-    name = os.path.basename(path)
-    if isinstance(error, OSError) and not isinstance(error, av.error.FFmpegError):
-        return f"{name} cannot be read ({error.strerror}); check the file."
-    if _is_picture(path):
-        return f"{name} is a picture, not a video; give it as an image."
-    boxes = _mp4_boxes(path)
-    if b"ftyp" in boxes and b"moov" not in boxes:
-        return (
-            f"{name} is incomplete: its index (moov) is missing, so it was probably cut off; "
-            "record or download it again."
-        )
-    return f"{name} is not a video file this program can read; convert it to mp4 first."
-
-
-def _mp4_boxes(path: str) -> list[bytes]:
-    """The kinds of the outermost boxes, if the file is an mp4."""
-    kinds: list[bytes] = []
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        place = 0
-        while place + 8 <= size and len(kinds) < 100:
-            file.seek(place)
-            head = file.read(16)
-            length = int.from_bytes(head[:4], "big")
-            if length == 1:  # a 64-bit length follows
-                length = int.from_bytes(head[8:16], "big")
-            kinds.append(head[4:8])
-            if length < 8:  # 0 is "up to the end of the file"; less is not an mp4
-                break
-            place += length
-    return kinds
-
-
-def _is_picture(path: str) -> bool:
-    try:
-        with Image.open(path) as image:
-            return image.format not in ("MPEG",)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
-    except Image.DecompressionBombWarning:
-        return True

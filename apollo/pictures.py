@@ -20,7 +20,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from apollo.errors import VideoError
-from apollo.packets import PacketIndex, Way, open_video, packets_of, quarter_turns
+from apollo.opening import open_video
+from apollo.packets import PacketIndex, Way, packets_of, quarter_turns
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Damage:
 def decode(
     index: PacketIndex, ids: Sequence[int], way: Way, threads: int, damage: Damage
 ) -> Iterator[np.ndarray]:
-    """The frames (H, W, 3) uint8 of `ids`, each once, in order; or `GoSlower` before a wrong one."""
+    """The frames (H, W, 3) uint8 of `ids`, each once, in order; `GoSlower` before a wrong one."""
     matcher = _Matcher(index, ids, way)
     converter = VideoReformatter()
     for picture in _pictures(index, ids, way, threads, damage):

@@ -7,6 +7,7 @@ connector, embeddings and the output layer keep their number type.
 from __future__ import annotations
 
 import importlib.util
+import logging
 from typing import Any
 
 import torch
@@ -33,6 +34,8 @@ def check_quantization(kind: str | None) -> str | None:
 
 def quantize_linears(decoder: nn.Module, kind: str, device: torch.device) -> None:
     """Replaces every linear layer inside `decoder` in place and moves it to `device`."""
+    # on a CPU it reports, once per layer and token, that float32 inputs are cast
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for name, layer in list(decoder.named_modules()):
         if isinstance(layer, nn.Linear):
             owner = decoder.get_submodule(name.rpartition(".")[0])
@@ -46,7 +49,9 @@ def _quantized(layer: nn.Linear, kind: str) -> nn.Module:
     small: Any
     if kind == "8bit":
         small = bitsandbytes.nn.Linear8bitLt(*shape, bias=has_bias, has_fp16_weights=False)
-        small.weight = bitsandbytes.nn.Int8Params(layer.weight.data, has_fp16_weights=False)
+        small.weight = bitsandbytes.nn.Int8Params(
+            layer.weight.data, requires_grad=False, has_fp16_weights=False
+        )
     else:
         small = bitsandbytes.nn.Linear4bit(
             *shape, bias=has_bias, compute_dtype=layer.weight.dtype, quant_type="nf4"

@@ -116,7 +116,7 @@ def build_tower(name: str, config: dict[str, Any], select_layer: int, attn: str)
         return InternVideo2Tower(internvideo2, select_layer, transform)
     raise CheckpointError(
         f"The vision tower {name!r} is neither SigLIP nor InternVideo2 "
-        f"(its config.json says model_type {config.get('model_type')!r}); this program knows no other."
+        f"(its config.json says model_type {config.get('model_type')!r}), the only kinds known here."
     )
 
 

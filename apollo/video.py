@@ -21,7 +21,8 @@ from PIL import Image, ImageOps
 
 from apollo.clips import Clip, VideoInfo
 from apollo.errors import SettingError, VideoError
-from apollo.packets import MAX_SIDE, read_index
+from apollo.opening import MAX_SIDE
+from apollo.packets import read_index
 from apollo.pictures import Damage, GoSlower, decode
 
 logger = logging.getLogger(__name__)

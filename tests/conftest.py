@@ -1,4 +1,4 @@
-"""Shared fixtures: the recorded data of the original, and the tiny checkpoint it was recorded with."""
+"""Shared fixtures: the recorded data of the original and the tiny checkpoint behind it."""
 
 from __future__ import annotations
 

@@ -14,9 +14,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import app  # noqa: E402
-
 import apollo.chat  # noqa: E402
+import app  # noqa: E402
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ class FakeApollo:
             raise RuntimeError("a bug with /secret/path in it")
         words = f"You asked {text!r} in message {num_messages} and this is my answer.".split()
         if "markup" in text:
-            words = "before <script>alert(1)</script> <b>bold</b> x<y after.".split()
+            words = ["before", "<script>alert(1)</script>", "<b>bold</b>", "x<y", "after."]
         if "slow" in text:
             words = [f"word{n}" for n in range(330)]
         for word in words:

@@ -4,6 +4,8 @@ Stages, each a checkpoint of its own that a later call goes on from:
   image      SigLIP on single frames, dense labels          (vision.py)
   video      InternVideo2 on clips, dense labels            (vision.py)
   language   the LLM on perfect facts instead of video      (language.py)
+  connect    the connector gives the facts' vectors         (joint.py)
+  joint      conversations about videos, end to end         (joint.py)
 `image`, `video` and `language` do not depend on each other: with two cores, run two at a time with
 `--only`. Everything follows from the seed; one torch thread gives the same weights again.
 """
@@ -22,11 +24,14 @@ import torch
 from apollo.model import ApolloForCausalLM
 from apollo.train.cartoon.questions import all_texts
 from apollo.train.cartoon.samples import SEED_STRIDE, batches, clip_sample, frame_sample
+from apollo.train.joint import TOWER_RATE, ConnectTask, JointTask, connect_batches, joint_batches
 from apollo.train.language import LanguageTask, chat_batches
 from apollo.train.loop import run_stage
 from apollo.train.nano_model import (
     GRID,
+    INTERNVIDEO2,
     MAX_LENGTH,
+    SIGLIP,
     build_internvideo2,
     build_nano,
     build_siglip,
@@ -35,22 +40,22 @@ from apollo.train.optimizer import parameter_groups
 from apollo.train.tokenizer import train_tokenizer
 from apollo.train.vision import ImageTask, VideoTask
 
-NUM_STEPS = {"image": 1600, "video": 800, "language": 2000}
-BATCH_SIZE = {"image": 64, "video": 32, "language": 8}
-LR = {"image": 3e-3, "video": 3e-3, "language": 3e-3}
+NUM_STEPS = {"image": 1600, "video": 800, "language": 2000, "connect": 600, "joint": 800}
+BATCH_SIZE = {"image": 64, "video": 32, "language": 8, "connect": 32, "joint": 8}
+LR = {"image": 3e-3, "video": 3e-3, "language": 3e-3, "connect": 3e-3, "joint": 1e-3}
+STAGES = tuple(NUM_STEPS)
 
 
 def first_number(stage: str, seed: int) -> int:
     """Where the stage's stream of sample numbers starts: apart from every other stream."""
-    return (seed * 100 + list(STAGES).index(stage) + 1) * SEED_STRIDE * 1000
+    return (seed * 100 + STAGES.index(stage) + 1) * SEED_STRIDE * 1000
 
 
 def train_image(folder: Path, seed: int) -> ImageTask:
     torch.manual_seed(seed)
     task = ImageTask(build_siglip())
     make = partial(frame_sample, grid=GRID, transform=task.tower.transform)
-    size, first = BATCH_SIZE["image"], first_number("image", seed)
-    _run("image", task, lambda step: batches(make, size, step, first), folder)
+    _run("image", task, partial(batches, make), folder, seed)
     return task
 
 
@@ -58,31 +63,49 @@ def train_video(folder: Path, seed: int) -> VideoTask:
     torch.manual_seed(seed + 1)
     task = VideoTask(build_internvideo2())
     make = partial(clip_sample, grid=GRID, transform=task.tower.transform)
-    size, first = BATCH_SIZE["video"], first_number("video", seed)
-    _run("video", task, lambda step: batches(make, size, step, first), folder)
+    _run("video", task, partial(batches, make), folder, seed)
     return task
 
 
-def fresh_model(seed: int) -> ApolloForCausalLM:
-    """The whole model before training, with its tokenizer."""
+def train_language(folder: Path, seed: int) -> tuple[LanguageTask, ApolloForCausalLM]:
     torch.manual_seed(seed + 2)
-    return build_nano(train_tokenizer(all_texts(), MAX_LENGTH))
-
-
-def train_language(folder: Path, seed: int) -> LanguageTask:
-    model = fresh_model(seed)
+    model = build_nano(train_tokenizer(all_texts(), MAX_LENGTH))
     task = LanguageTask(model)
-    size, first = BATCH_SIZE["language"], first_number("language", seed)
-    _run("language", task, lambda step: chat_batches(model, size, step, first), folder)
-    return task
+    _run("language", task, partial(chat_batches, model), folder, seed)
+    return task, model
 
 
-def _run(stage: str, task: Any, batches_from: Any, folder: Path) -> None:
+def train_connect(folder: Path, seed: int) -> tuple[LanguageTask, ApolloForCausalLM]:
+    language, model = train_language(folder, seed)
+    model.vision_tower.towers[SIGLIP] = train_image(folder, seed).tower
+    model.vision_tower.towers[INTERNVIDEO2] = train_video(folder, seed).tower
+    torch.manual_seed(seed + 3)
+    task = ConnectTask(language, model)
+    groups = parameter_groups([task.towers], scale=TOWER_RATE) + parameter_groups([task.connector])
+    groups.append({"params": [task.sharpness], "muon": False, "scale": 1.0})
+    make = partial(connect_batches, model.vision_tower.vision_processor)
+    _run("connect", task, make, folder, seed, groups)
+    return language, model
+
+
+def train_joint(folder: Path, seed: int) -> ApolloForCausalLM:
+    language, model = train_connect(folder, seed)
+    torch.manual_seed(seed + 4)
+    task = JointTask(language, model)
+    _run("joint", task, partial(joint_batches, model), folder, seed)
+    model.save_pretrained(folder / "apollo-nano")
+    return model
+
+
+def _run(
+    stage: str, task: Any, batches_of: Any, folder: Path, seed: int, groups: Any = None
+) -> None:
+    size, first = BATCH_SIZE[stage], first_number(stage, seed)
     run_stage(
         stage,
         task,
-        parameter_groups([task]),
-        batches_from,
+        groups or parameter_groups([task]),
+        lambda step: batches_of(size, step, first),
         task.loss,
         num_steps=NUM_STEPS[stage],
         lr=LR[stage],
@@ -90,20 +113,26 @@ def _run(stage: str, task: Any, batches_from: Any, folder: Path) -> None:
     )
 
 
-STAGES = {"image": train_image, "video": train_video, "language": train_language}
+TRAIN: dict[str, Any] = {
+    "image": train_image,
+    "video": train_video,
+    "language": train_language,
+    "connect": train_connect,
+    "joint": train_joint,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder for all checkpoints")
-    parser.add_argument("--only", choices=list(STAGES), nargs="+", help="run just these stages")
+    parser.add_argument("--only", choices=STAGES, nargs="+", help="run just these stages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     torch.set_num_threads(options.threads)
-    for stage in options.only or STAGES:
-        STAGES[stage](options.output, options.seed)
+    for stage in options.only or ["joint"]:  # a stage runs those it needs
+        TRAIN[stage](options.output, options.seed)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,11 @@ def parameter_groups(
     for module in modules:
         tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
         for name, parameter in module.named_parameters():
-            if id(parameter) in seen or not parameter.requires_grad or name.endswith(frozen or "\0"):
+            if (
+                id(parameter) in seen
+                or not parameter.requires_grad
+                or name.endswith(frozen or "\0")
+            ):
                 continue
             seen.add(id(parameter))
             is_matrix = parameter.ndim == 2 and min(parameter.shape) > 1
@@ -93,7 +97,7 @@ def parameter_groups(
 
 
 def rate_at(step: int, num_steps: int, warm_up: int = 30) -> float:
-    """Share of the full rate: a short warm-up, constant, then linear to zero over the second half."""
+    """Share of the full rate: a short warm-up, constant, linear to zero over the second half."""
     rise = min(1.0, (step + 1) / warm_up)
     fall = min(1.0, 2 * (num_steps - step) / num_steps)
     return rise * max(fall, 0.01)

@@ -17,7 +17,7 @@ from apollo.train.cartoon.facts import (
     WORD_ID,
 )
 from apollo.train.cartoon.layout import Placement, layout_of, place_objects
-from apollo.train.cartoon.lettering import word_picture
+from apollo.train.cartoon.lettering import CAP_PX, PAD_PX, word_picture
 from apollo.train.cartoon.render import word_box
 from apollo.train.cartoon.sprites import picture
 from apollo.train.cartoon.world import Scene, Video
@@ -73,7 +73,8 @@ def _letters(scene: Scene, grid: int) -> np.ndarray:
     ids = np.array([LETTER_ID[c] for c in scene.word])
     in_word = (letter >= 0) & (letter < len(ids))
     row = np.where(in_word, ids[letter.clip(0, len(ids) - 1)], 0)
-    labels[(centres > top) & (centres < bottom)] = row
+    pad = (bottom - top) * PAD_PX / (CAP_PX + 2 * PAD_PX)  # of the picture, above and below
+    labels[(centres > top + pad) & (centres < bottom - pad)] = row
     return labels
 
 

@@ -44,10 +44,8 @@ def _about(
         if applies is not None and not applies(scene):
             return None
         single, named = SINGLE.get(kind, ()), NAMED.get(kind, ())
-        generic = not named or (bool(single) and rng.random() < GENERIC_SHARE)
-        if generic and len(video.scenes) > 1:
-            return None
-        template = choice(rng, single if generic else named)
+        generic = len(video.scenes) == 1 and bool(single) and rng.random() < GENERIC_SHARE
+        template = choice(rng, single if generic or not named else named)
         question = fill(template, scene, with_colour=kind != "colour")
         return Asked(question, answer(scene), scene.object)
 

@@ -126,9 +126,7 @@ def clip_times_s(clip_index: int) -> list[float]:
     return [start_s + i * FRAME_STEP_S for i in range(FRAMES_PER_CLIP)]
 
 
-def render_clip(
-    video: Video, clip_index: int, size_px: int, *, wide: bool = False
-) -> np.ndarray:
+def render_clip(video: Video, clip_index: int, size_px: int, *, wide: bool = False) -> np.ndarray:
     """The frames the model sees of a clip, (T, H, W, 3)."""
     times_s = clip_times_s(clip_index)
     return np.stack([render_frame(video, t_s, size_px, wide=wide) for t_s in times_s])

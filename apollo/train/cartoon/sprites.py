@@ -50,8 +50,7 @@ def _sheet() -> tuple[np.ndarray, dict[str, tuple[int, int]], int]:
         pixels = np.asarray(image.convert("RGBA"))
     side, columns = index["cell_px"], index["columns"]
     corners = {
-        name: ((i // columns) * side, (i % columns) * side)
-        for i, name in enumerate(index["names"])
+        name: ((i // columns) * side, (i % columns) * side) for i, name in enumerate(index["names"])
     }
     return pixels, corners, side
 
