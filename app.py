@@ -179,11 +179,11 @@ def clear(conversation: Conversation) -> tuple:
 
 def change_video(conversation: Conversation, video: str | None, box: str) -> tuple:
     """A new video starts a new conversation; taking the video away leaves the chat readable."""
-    shown = stop(conversation, box)
     if video is None or video == conversation.video:
-        return shown
+        return stop(conversation, box)
+    question = conversation.end()
     conversation.start(video)
-    return show(conversation)
+    return show(conversation, box=box or question)
 
 
 def ask(
@@ -234,7 +234,9 @@ def build() -> gr.Blocks:
         title="Apollo", fill_width=True, analytics_enabled=False, delete_cache=(600, UPLOADS_KEPT_S)
     ) as page:
         conversation = gr.State(Conversation())
-        gr.HTML("<h1>Apollo</h1><p>Drop a video and ask about it.</p>", elem_id="title")
+        gr.HTML(
+            "<h1>Apollo</h1><p>Drop a video and ask about it.</p>", elem_id="title", padding=False
+        )
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=300):
                 video = gr.Video(

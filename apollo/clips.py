@@ -73,14 +73,15 @@ def plan_clips(
 
     1. every clip has `frames_per_clip` frames, all of them in the video, and
     2. the end left unread is at most one `clip_duration_s` longer than the gap between two
-       clips (than the beginning left unread, if there is one clip).
+       clips (than the beginning left unread, if there is one clip), and
+    3. no clip is the one before it, frame for frame.
 
     (1) fails below half the wanted frame rate: 8 frames from a clip of 3 became 9, and a clip
     shorter than a frame became frame -1. (2) fails because the distance between clips was rounded
     down to whole frames, so that n clips lost up to n frames: minutes at low rates, 9 s in ten
-    minutes at 30 fps; one clip of slow video was always the first. In these cases the clips are
-    spread without rounding the distance, and a frame is the one on screen at the wanted time;
-    a clip that would repeat the one before frame for frame is left out.
+    minutes at 30 fps; one clip of slow video was always the first. (3) fails if a frame lasts for
+    clips. In these cases the clips are spread without rounding the distance, a frame is the one on
+    screen at the wanted time, and a clip that would repeat the one before is left out.
 
     One more difference: a duration that is a whole number of clips up to 1e-9 is that number;
     float noise does not add a clip. A range is planned like a video of its own; the times of its
@@ -193,8 +194,8 @@ def _clamped(grid: _Grid, starts: Sequence[int], offsets: Sequence[int]) -> list
 
 
 def _is_right(grid: _Grid, planned: list[list[int]]) -> bool:
-    """The two conditions in the docstring of `plan_clips`."""
-    if len(planned[0]) != grid.frames_per_clip or planned[0][0] < 0:
+    """The conditions in the docstring of `plan_clips`."""
+    if len(planned[0]) != grid.frames_per_clip or planned[0][0] < 0 or planned[0] in planned[1:2]:
         return False
     gap = planned[1][0] - planned[0][0] - grid.span if len(planned) > 1 else planned[0][0]
     unread = grid.total - (planned[-1][0] + grid.span)

@@ -30,6 +30,7 @@ _FORMATS = (
 
 
 def existing_file(path: str | os.PathLike[str]) -> str:
+    """The absolute path, if there is something in it to open."""
     text = os.path.abspath(os.fspath(path))
     name = os.path.basename(text)
     if "\0" in text or not os.path.exists(text):
@@ -83,7 +84,8 @@ def _video_track(container: Any, path: str) -> Any:
     codec = track.codec_context
     if codec is None:
         raise VideoError(
-            f"{name} uses the codec {_codec_code(path)}, which this build cannot decode; convert it to H.264."
+            f"{name} uses the codec {_codec_code(path)}, which this build cannot decode; "
+            "convert it to H.264."
         )
     if max(codec.width, codec.height) > MAX_SIDE:
         raise VideoError(
@@ -139,6 +141,7 @@ def _mp4_boxes(path: str) -> list[bytes]:
 
 
 def is_picture(path: str) -> bool:
+    """Whether it is one of the formats for still pictures; moving GIFs are asked about elsewhere."""
     try:
         with Image.open(path) as image:
             return image.format not in ("MPEG",)

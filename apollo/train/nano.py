@@ -40,7 +40,7 @@ from apollo.train.optimizer import parameter_groups
 from apollo.train.tokenizer import train_tokenizer
 from apollo.train.vision import ImageTask, VideoTask
 
-NUM_STEPS = {"image": 1600, "video": 800, "language": 2000, "connect": 600, "joint": 800}
+NUM_STEPS = {"image": 1600, "video": 800, "language": 1400, "connect": 600, "joint": 800}
 BATCH_SIZE = {"image": 64, "video": 32, "language": 8, "connect": 32, "joint": 8}
 LR = {"image": 3e-3, "video": 3e-3, "language": 3e-3, "connect": 3e-3, "joint": 1e-3}
 STAGES = tuple(NUM_STEPS)

@@ -5,8 +5,9 @@ In:  a Video and a path.  Out: H.264 in MP4 (yuv420p, index in front), `fps` fra
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 import av
@@ -16,6 +17,7 @@ from apollo.errors import SettingError
 from apollo.train.cartoon.render import frame_width_px, render_frame
 from apollo.train.cartoon.world import Video
 
+GREY = 127
 BT601 = 6  # SMPTE 170M: how the colours are written, and what the file says about it
 
 
@@ -45,13 +47,33 @@ def write_video(
         raise SettingError(f"size_px is {size_px}; choose an even number between 64 and 2160.")
     if not 1 <= fps <= 120:
         raise SettingError(f"fps is {fps}; choose a number between 1 and 120.")
+    shape = (frame_width_px(size_px, wide), size_px)
+    _write(path, iter_frames(video, size_px=size_px, fps=fps, wide=wide), shape, fps, crf)
+
+
+def write_grey_video(
+    duration_s: float, path: str | os.PathLike[str], *, size_px: int = 384, fps: int = 8
+) -> None:
+    """A video that shows nothing, to find out what a model guesses without seeing."""
+    grey = np.full((size_px, size_px, 3), GREY, np.uint8)  # (H, W, 3)
+    frames = itertools.repeat(grey, round(duration_s * fps))
+    _write(path, frames, (size_px, size_px), fps, crf=18)
+
+
+def _write(
+    path: str | os.PathLike[str],
+    frames: Iterable[np.ndarray],
+    shape: tuple[int, int],
+    fps: int,
+    crf: int,
+) -> None:
     with av.open(os.fspath(path), "w", format="mp4", options={"movflags": "+faststart"}) as file:
         stream = file.add_stream("libx264", rate=fps, options={"crf": str(crf)})
-        stream.width, stream.height = frame_width_px(size_px, wide), size_px
+        stream.width, stream.height = shape
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, fps)
         stream.codec_context.colorspace = BT601
-        for pixels in iter_frames(video, size_px=size_px, fps=fps, wide=wide):
+        for pixels in frames:
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             file.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU601")))
         file.mux(stream.encode())

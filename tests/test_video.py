@@ -1,0 +1,623 @@
+"""Frames are the ones asked for, in every container and codec we can write here; what cannot be
+read is refused, or replaced and warned of, in one sentence."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import logging
+import os
+import random
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from conftest import GOLDEN
+from make_videos import copy_from, numbered_frame, read_number, write_sound, write_video
+from PIL import Image
+
+from apollo import opening, packets, pictures
+from apollo.clips import Clip, plan_clips
+from apollo.errors import SettingError, VideoError
+from apollo.packets import Way, read_index
+from apollo.video import VideoReader, probe, read_clips, read_image
+
+B3 = {"bf": "3", "b-pyramid": "normal"}
+REFRESH = {"x264-params": "intra-refresh=1:keyint=30:bframes=0"}
+VP9 = {"cpu-used": "8", "deadline": "realtime"}
+ALT_REF = {"cpu-used": "8", "deadline": "good", "auto-alt-ref": "1", "lag-in-frames": "16"}
+X265_OPEN = {
+    "preset": "ultrafast",
+    "x265-params": "log-level=none:open-gop=1:bframes=3:keyint=24:min-keyint=24:pools=1",
+}
+AV1 = {"preset": "8", "svtav1-params": "lp=1:crf=1"}
+UNEVEN = [sum(130 if i % 7 == 0 else 20 for i in range(n)) for n in range(150)]  # ms
+
+# name -> how to write it; and, where it must not be FAST, the way it must be read
+FORMATS: dict[str, dict[str, Any]] = {
+    "one_gop.mp4": {"gop": 1000, "options": B3},
+    "ntsc.mp4": {"fps": Fraction(30000, 1001), "options": B3},
+    "offset.mp4": {"pts": range(100, 250), "time_base": Fraction(1, 30), "options": B3},
+    "open_gop.mp4": {"gop": 24, "options": {"x264-params": "open-gop=1:bframes=3:b-pyramid=2"}},
+    "open_gop.mkv": {"gop": 24, "options": {"x264-params": "open-gop=1:bframes=3"}},
+    "fragmented.mp4": {"container_options": {"movflags": "frag_keyframe+empty_moov"}},
+    "vfr.mp4": {"pts": UNEVEN, "time_base": Fraction(1, 1000), "options": B3},
+    "vp9.webm": {"codec": "libvpx-vp9", "options": VP9, "frames": 100},
+    "alt_ref.webm": {"codec": "libvpx-vp9", "options": ALT_REF, "frames": 100},
+    "vp8.webm": {"codec": "libvpx", "options": ALT_REF, "frames": 100},
+    "av1.mp4": {"codec": "libsvtav1", "options": AV1, "frames": 80, "gop": 24},
+    "hevc_open_gop.mp4": {"codec": "libx265", "options": X265_OPEN},
+    "hevc_open_gop.mkv": {"codec": "libx265", "options": X265_OPEN},
+    "h264.ts": {"options": B3},
+    "mpeg2.mpg": {"codec": "mpeg2video", "options": {"bf": "2", "b": "2M"}, "gop": 15},
+    "mpeg2.vob": {"codec": "mpeg2video", "options": {"bf": "2", "b": "2M"}, "gop": 15},
+    "mpeg4.avi": {"codec": "mpeg4", "options": {"bf": "2", "b": "2M"}, "gop": 30},
+    "h264.avi": {"options": B3, "gop": 30},
+    "mjpeg.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p", "frames": 40},
+    "refresh.ts": {"options": REFRESH},
+    "refresh.mp4": {"options": REFRESH},
+    "interlaced.mp4": {"options": {"x264-params": "interlaced=1:bframes=2"}},
+    "interlaced.ts": {"codec": "mpeg2video", "options": {"flags": "+ildct+ilme", "b": "2M"}},
+    "hevc_10_bit.mp4": {"codec": "libx265", "options": X265_OPEN, "pix_fmt": "yuv420p10le"},
+    "moving.gif": {"codec": "gif", "pix_fmt": "rgb8", "fps": 10, "frames": 60},
+    "old.flv": {"codec": "flv", "frames": 40},
+}
+WAYS = {
+    "mpeg2.vob": Way.COUNTED,  # two packets share a timestamp
+    "h264.avi": Way.COUNTED,  # no timestamps, and FFmpeg makes them up in the wrong order
+    "moving.gif": Way.WHOLE,
+    "mjpeg.avi": Way.WHOLE,
+    "old.flv": Way.WHOLE,
+}
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """made("ntsc.mp4") -> that video, written once for the session."""
+    folder = tmp_path_factory.mktemp("videos")
+
+    def make(name: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            write_video(path, **FORMATS[name])
+        return path
+
+    return make
+
+
+def subsets(num_frames: int) -> list[list[int]]:
+    rng = random.Random(7)
+    sparse = [sorted(rng.sample(range(num_frames), k)) for k in (1, 1, 2, 3, 5, 12)]
+    ends = [[0], [num_frames - 1], [0, num_frames - 1]]
+    return [list(range(num_frames)), list(range(0, num_frames, 15)), *ends, *sparse]
+
+
+def numbers(path: Path, ids: list[int]) -> list[int]:
+    with VideoReader(path) as reader:
+        return [read_number(frame) for frame in reader.iter_frames(ids)]
+
+
+# ---------------------------------------------------------------- the right frames
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_frames_are_the_ones_asked_for(made: Callable[[str], Path], name: str) -> None:
+    path = made(name)
+    num_frames = FORMATS[name].get("frames", 150)
+    assert probe(path).num_frames == num_frames
+    assert read_index(path).way is WAYS.get(name, Way.FAST)
+    for ids in subsets(num_frames):
+        assert numbers(path, ids) == ids
+    assert VideoReader(path).warning is None
+
+
+def test_stream_copy_cut_starts_where_a_player_starts(
+    made: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = copy_from(made("one_gop.mp4"), tmp_path / "cut.mp4", start_s=1.23)
+    assert probe(path).num_frames == 113  # 150 packets, 37 of them only to decode the others
+    for ids in subsets(113):
+        assert numbers(path, ids) == [i + 37 for i in ids]
+
+
+@pytest.mark.parametrize("rotation", [90, -90, 180])
+def test_rotation_is_applied(tmp_path: Path, rotation: int) -> None:
+    path = write_video(tmp_path / "phone.mov", frames=12, rotation=rotation)
+    info = probe(path)
+    assert (info.width, info.height) == ((96, 160) if rotation % 180 else (160, 96))
+    with VideoReader(path) as reader:
+        frame = next(reader.iter_frames([5]))
+    assert frame.shape == (info.height, info.width, 3)
+    assert read_number(np.rot90(frame, -rotation // 90)) == 5
+
+
+@pytest.mark.parametrize("video", sorted(GOLDEN.glob("videos/v*.mp4")), ids=lambda p: p.stem)
+def test_recorded_videos(video: Path) -> None:
+    import json
+
+    truth = json.loads((GOLDEN / "videos" / "videos.json").read_text())[video.stem]
+    info = probe(video)
+    assert (info.width, info.height) == (truth["width"], truth["height"])
+    assert info.fps == truth["fps"][0] / truth["fps"][1]
+    assert (info.num_frames, info.codec) == (truth["frames"], truth["codec"])
+    assert info.duration_s == info.num_frames / info.fps
+    ids = list(range(3, truth["frames"], 17))
+    with VideoReader(video) as reader:
+        seen = [read_recorded(frame) for frame in reader.iter_frames(ids)]
+    assert seen == ids
+
+
+def read_recorded(frame: np.ndarray) -> int:
+    """The recorded videos' own barcode: 11 equal blocks, max(6, H // 8) high."""
+    height, width = frame.shape[:2]
+    bar = frame[height - max(6, height // 8) + 2 : height - 1].mean(axis=(0, 2))  # (W,)
+    middles = [bar[int((k + 0.5) * width / 11)] for k in range(11)]
+    return sum((level > 128) << k for k, level in enumerate(middles))
+
+
+@pytest.mark.parametrize("name", ["v02_15fps_0p6s", "v09_24fps_3p1s_odd"])
+def test_recorded_pixels_to_the_bit(golden: Any, name: str) -> None:
+    video = GOLDEN / "videos" / f"{name}.mp4"
+    clips = plan_clips(probe(video), clip_duration_s=2, max_clips=None)
+    recorded = golden("preprocess")[f"{name[:3]}.frames_u8"].numpy()
+    read = np.concatenate(list(read_clips(video, clips)))
+    matches = [i for i in range(len(read) - 3) if np.array_equal(read[i : i + 4], recorded)]
+    assert matches, "none of the clips has the recorded pixels"
+
+
+# ---------------------------------------------------------------- and no more than those
+
+
+def test_unwanted_pictures_are_not_decoded(
+    made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 150 frames in 7 groups, 3 wanted ones cost only what they refer to."""
+    sent: list[str] = []
+    real = pictures._decoded
+
+    def spy(codec: Any, packet: Any, damage: Any) -> list[Any]:
+        if packet is not None:
+            sent.append(str(codec.skip_frame))
+        return real(codec, packet, damage)
+
+    monkeypatch.setattr(pictures, "_decoded", spy)
+    path = made("open_gop.mp4")
+    assert numbers(path, [2, 75, 149]) == [2, 75, 149]
+    assert len(sent) < 75
+    assert sent.count("DEFAULT") == 3 and set(sent) == {"DEFAULT", "NONREF"}
+
+
+def test_a_false_keyframe_is_noticed(
+    made: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = made("refresh.ts")
+    assert len(read_index(path).entries) > 3  # the file promises them
+    with caplog.at_level(logging.DEBUG, logger="apollo.video"):
+        assert numbers(path, [70, 131]) == [70, 131]
+    assert Way.WHOLE.value in caplog.text
+
+
+def test_disordered_timestamps_are_noticed(
+    made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packets, "_way", lambda *args: Way.WHOLE)
+    packets._read_index.cache_clear()
+    path = made("h264.avi")
+    assert numbers(path, list(range(150)))[5:] == list(range(5, 150))
+    monkeypatch.undo()
+    packets._read_index.cache_clear()
+
+
+def test_repeated_numbers_are_decoded_once(made: Callable[[str], Path]) -> None:
+    with VideoReader(made("ntsc.mp4")) as reader:
+        frames = list(reader.iter_frames([4, 4, 9, 9, 9]))
+    assert [read_number(f) for f in frames] == [4, 4, 9, 9, 9]
+    assert frames[0] is frames[1] and frames[2] is frames[4]
+
+
+def test_only_ascending_numbers_in_the_video(made: Callable[[str], Path]) -> None:
+    reader = VideoReader(made("ntsc.mp4"))
+    with pytest.raises(ValueError, match="ascend"):
+        reader.iter_frames([3, 2])
+    for ids in ([-1], [150]):
+        with pytest.raises(IndexError, match=r"0\.\.149"):
+            reader.iter_frames(ids)
+    assert list(reader.iter_frames([])) == []
+
+
+# ---------------------------------------------------------------- clips
+
+
+def clip(*frame_ids: int) -> Clip:
+    return Clip(frame_ids, frame_ids[0] / 30, frame_ids[-1] / 30)
+
+
+def test_clips_may_overlap_and_repeat(made: Callable[[str], Path]) -> None:
+    clips = [clip(0, 10, 20, 30), clip(20, 30, 40, 50), clip(50, 50, 50, 50), clip(60, 149, 149, 149)]
+    read = list(read_clips(made("ntsc.mp4"), clips))
+    assert [c.shape for c in read] == [(4, 96, 160, 3)] * 4
+    assert [[read_number(f) for f in c] for c in read] == [list(c.frame_ids) for c in clips]
+
+
+def test_planned_clips_of_a_video(made: Callable[[str], Path]) -> None:
+    path = made("h264.ts")
+    clips = plan_clips(probe(path), clip_duration_s=1, start_s=1)
+    read = [read_number(f) for frames in read_clips(path, clips) for f in frames]
+    assert read == [i for c in clips for i in c.frame_ids]
+
+
+def test_memory_does_not_grow_with_the_video(
+    made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never more full frames alive than one clip and what the next one shares with it."""
+    alive: set[int] = set()
+    most = 0
+
+    class Tracked(np.ndarray):
+        def __del__(self) -> None:
+            alive.discard(id(self))
+
+    real = pictures._upright_rgb
+
+    def spy(converter: Any, picture: Any) -> np.ndarray:
+        nonlocal most
+        frame = real(converter, picture).view(Tracked)
+        alive.add(id(frame))
+        most = max(most, len(alive))
+        return frame
+
+    monkeypatch.setattr(pictures, "_upright_rgb", spy)
+    clips = [clip(i, i + 2, i + 4, i + 6) for i in range(0, 140, 4)]
+    for _ in read_clips(made("ntsc.mp4"), clips):
+        pass
+    gc.collect()
+    assert 4 <= most <= 8
+    assert not alive
+
+
+def open_files(path: Path) -> int:
+    links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    return sum(os.path.exists(link) and os.path.samefile(link, path) for link in links)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files through /proc")
+def test_closing_frees_the_file(made: Callable[[str], Path]) -> None:
+    path = made("ntsc.mp4")
+    frames = read_clips(path, [clip(0, 1), clip(100, 101)])
+    next(frames)
+    assert open_files(path) == 1
+    frames.close()  # type: ignore[attr-defined]
+    assert open_files(path) == 0
+    with VideoReader(path) as reader:
+        half_read = reader.iter_frames([0, 100])
+        next(half_read)
+        assert open_files(path) == 1
+    assert open_files(path) == 0
+    assert list(half_read) == []
+
+
+def test_picture_size_may_change_inside_a_clip(tmp_path: Path) -> None:
+    small = write_video(tmp_path / "small.ts", frames=10, size=(160, 96))
+    large = write_video(tmp_path / "large.ts", frames=10, size=(320, 192))
+    path = tmp_path / "both.ts"
+    path.write_bytes(small.read_bytes() + large.read_bytes())
+    count = probe(path).num_frames
+    (frames,) = read_clips(path, [clip(2, 4, count - 4, count - 2)])
+    assert frames.shape == (4, 96, 160, 3)
+
+
+# ---------------------------------------------------------------- decord
+
+
+def test_decord_gives_the_same_frames(made: Callable[[str], Path]) -> None:
+    pytest.importorskip("decord", reason="optional extra")
+    path = made("ntsc.mp4")
+    clips = plan_clips(probe(path), clip_duration_s=1)
+    ours, theirs = read_clips(path, clips), read_clips(path, clips, backend="decord")
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_backend_that_is_missing_or_unknown(
+    made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "decord", None)
+    with pytest.raises(SettingError, match=r'pip install "apollo-video\[decord\]"'):
+        read_clips(made("ntsc.mp4"), [clip(0)], backend="decord")
+    with pytest.raises(SettingError, match='"auto" or "decord"'):
+        read_clips(made("ntsc.mp4"), [clip(0)], backend="opencv")
+
+
+# ---------------------------------------------------------------- files that are no videos
+
+
+def garbage(path: Path) -> Path:
+    path.write_bytes(random.Random(5).randbytes(50_000))
+    return path
+
+
+def text(path: Path) -> Path:
+    path.write_text("this is a letter, not a film\n" * 400)
+    return path
+
+
+def empty(path: Path) -> Path:
+    path.write_bytes(b"")
+    return path
+
+
+def folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def without_moov(path: Path) -> Path:
+    whole = write_video(path.with_name("whole.mp4")).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    return path
+
+
+def no_frames(path: Path) -> Path:
+    with av.open(str(path), "w", options={"movflags": "empty_moov"}, format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        container.start_encoding()
+    return path
+
+
+def picture(path: Path) -> Path:
+    Image.fromarray(numbered_frame(1)).save(path, format="JPEG")
+    return path
+
+
+def avif(path: Path) -> Path:
+    Image.fromarray(numbered_frame(1)).save(path, format="WEBP")
+    return path
+
+
+def concat_script(path: Path) -> Path:
+    other = write_video(path.with_name("secret.mp4"), frames=10)
+    path.write_text(f"ffconcat version 1.0\nfile {other}\n")
+    return path
+
+
+def playlist(path: Path) -> Path:
+    other = write_video(path.with_name("secret.ts"), frames=10)
+    path.write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{other}\n#EXT-X-ENDLIST\n"
+    )
+    return path
+
+
+def unknown_codec(path: Path) -> Path:
+    whole = write_video(path).read_bytes()
+    path.write_bytes(whole.replace(b"avc1", b"Q9z7"))
+    return path
+
+
+def unknown_codec_mkv(path: Path) -> Path:
+    whole = write_video(path.with_suffix(".mkv"), frames=20)
+    path.write_bytes(whole.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/AVC"))
+    return path
+
+
+def all_damaged(path: Path) -> Path:
+    data = bytearray(write_video(path, container_options={"movflags": "faststart"}).read_bytes())
+    start = data.index(b"mdat") + 4
+    data[start:] = bytes(len(data) - start)
+    path.write_bytes(data)
+    return path
+
+
+BAD = [
+    ("lost.mp4", lambda path: path, "No such video file: lost.mp4; check the path."),
+    ("clips.mp4", folder, "clips.mp4 is a folder, not a video file; give a file in it."),
+    ("empty.mp4", empty, "empty.mp4 is empty (0 bytes); the upload may not have finished"),
+    ("letter.mp4", text, "letter.mp4 is not a video file this program can read; convert it"),
+    ("noise.mp4", garbage, "noise.mp4 is not a video file this program can read; convert it"),
+    ("half.mp4", without_moov, "half.mp4 is incomplete: its index (moov) is missing"),
+    ("none.mp4", no_frames, "none.mp4 has no video frames; record or convert it again."),
+    ("song.m4a", write_sound, "song.m4a has no video track, only sound; give a file with"),
+    (
+        "album.mp3",
+        lambda path: write_sound(path, cover=numbered_frame(0)),
+        "album.mp3 has no video track, only sound; give a file with",
+    ),
+    ("photo.mp4", picture, "photo.mp4 is a picture, not a video; give it as an image."),
+    ("modern.mp4", avif, "modern.mp4 is a picture, not a video; give it as an image."),
+    ("list.mp4", concat_script, "list.mp4 is not a video file this program can read"),
+    ("live.mp4", playlist, "live.mp4 is not a video file this program can read"),
+    ("raw.h264", write_video, "raw.h264 has no timestamps; put it into mp4 or mkv first."),
+    ("rare.mp4", unknown_codec, "rare.mp4 uses the codec Q9z7, which this build cannot decode"),
+    ("odd.mp4", unknown_codec_mkv, "odd.mp4 uses the codec V_MPEG9/ISO/AVC, which this build"),
+    ("broken.mp4", all_damaged, "broken.mp4 is damaged: none of its frames could be decoded"),
+    (
+        "wall.mkv",
+        lambda path: write_video(
+            path, codec="ffv1", frames=1, size=(8208, 32), pix_fmt="gray"
+        ),
+        "wall.mkv has pictures of 8208x32 pixels; make them at most 8192x8192.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "make", "sentence"), BAD, ids=[bad[0] for bad in BAD])
+def test_bad_input_is_refused_in_one_sentence(
+    tmp_path: Path, name: str, make: Callable[[Path], Path], sentence: str
+) -> None:
+    path = make(tmp_path / name)
+    with pytest.raises(VideoError) as caught:
+        probe(path)
+    message = str(caught.value)
+    assert message.startswith(sentence)
+    assert message.endswith(".") and "\n" not in message and str(tmp_path) not in message
+
+
+def test_names_that_look_like_addresses_are_files(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="No such video file"):
+        probe("http://example.invalid/video.mp4")
+    path = write_video(tmp_path / "concat:b|c.mp4", frames=5, format="mp4") if False else None
+    assert path is None
+
+
+def test_rate_comes_from_the_timestamps_if_it_is_missing_or_nonsense(
+    made: Callable[[str], Path],
+) -> None:
+    class Stream:
+        time_base = Fraction(1, 1000)
+        average_rate: Fraction | None = None
+
+    scan = packets._Scan(last_duration=40)
+    pts = np.arange(0, 4000, 40)
+    for nonsense in (None, Fraction(1000), Fraction(1)):
+        Stream.average_rate = nonsense
+        assert packets._rate_and_length("v", Stream, pts, scan) == (25.0, 4.0)
+    Stream.average_rate = Fraction(24)
+    assert packets._rate_and_length("v", Stream, pts, scan)[0] == 24.0
+    Stream.average_rate = None
+    with pytest.raises(VideoError, match="v gives no frame rate; put it into mp4 or mkv first"):
+        packets._rate_and_length("v", Stream, pts[:1], packets._Scan())
+
+
+# ---------------------------------------------------------------- damaged files
+
+
+def front_indexed(path: Path) -> bytearray:
+    options = {"movflags": "faststart"}
+    return bytearray(write_video(path, container_options=options, options=B3).read_bytes())
+
+
+@pytest.mark.parametrize("name", ["cut.mp4", "cut.mkv", "cut.webm"])
+def test_truncated_file_gives_what_is_there(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / name
+    if name.endswith("webm"):
+        write_video(path, codec="libvpx-vp9", options=VP9)
+    else:
+        front_indexed(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
+    with VideoReader(path) as reader:
+        assert 60 < len(reader) < 120
+        ids = list(range(0, len(reader), 5)) + [len(reader) - 1] * 2
+        assert [read_number(f) for f in reader.iter_frames(ids)] == ids
+        assert reader.warning is not None
+        assert reader.warning.startswith(f"{name} ends early: ")
+        assert f"{len(reader) / 30:.1f} of 5.0 seconds could be read" in reader.warning
+    assert reader.warning in caplog.text
+
+
+def test_truncated_transport_stream_loads(made: Callable[[str], Path], tmp_path: Path) -> None:
+    path = tmp_path / "cut.ts"
+    path.write_bytes(made("h264.ts").read_bytes()[:40_000])
+    count = probe(path).num_frames
+    ids = list(range(0, count - 1, 3))
+    assert count > 60 and numbers(path, ids) == ids
+
+
+def test_damaged_packets_show_the_frame_before_and_warn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "hole.mp4"
+    data = front_indexed(path)
+    start = data.index(b"mdat") + 4
+    hole = start + (len(data) - start) // 2
+    data[hole : hole + (len(data) - start) // 12] = bytes((len(data) - start) // 12)
+    path.write_bytes(data)
+    with VideoReader(path) as reader:
+        assert reader.warning is None
+        frames = [read_number(f) for f in reader.iter_frames(range(150))]
+    assert len(frames) == 150
+    lost = [i for i, seen in enumerate(frames) if seen != i]
+    assert 1 <= len(lost) <= 30
+    assert all(frames[i] < i for i in lost), "a lost frame must show an earlier one"
+    assert reader.warning is not None and reader.warning in caplog.text
+    assert reader.warning.startswith("hole.mp4 is damaged: ")
+    assert " of 150 sampled frames could not be decoded" in reader.warning
+
+
+def test_too_much_damage_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "wreck.mp4"
+    data = front_indexed(path)
+    start = data.index(b"mdat") + 4
+    begin = start + (len(data) - start) // 3
+    data[begin:] = bytes(len(data) - begin)
+    path.write_bytes(data)
+    with pytest.raises(VideoError, match=r"^wreck.mp4 is damaged: \d+ or more of 150 sampled"):
+        numbers(path, list(range(150)))
+
+
+def test_packet_without_a_picture_is_no_damage(
+    made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second field of a picture has a packet but no picture: the one before is shown."""
+    real = pictures._decoded
+
+    def every_other(codec: Any, packet: Any, damage: Any) -> list[Any]:
+        return [p for p in real(codec, packet, damage) if p.pts // 3000 % 2 == 0]
+
+    monkeypatch.setattr(pictures, "_decoded", every_other)
+    with VideoReader(made("h264.ts")) as reader:
+        seen = [read_number(f) for f in reader.iter_frames(range(100))]
+        assert reader.warning is None
+    assert all(i - shown in (0, 1, -1) for i, shown in enumerate(seen))
+    assert len(set(seen)) < 60
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_very_short_videos_load(tmp_path: Path, count: int) -> None:
+    path = write_video(tmp_path / "short.mp4", frames=count)
+    (frames,) = read_clips(path, plan_clips(probe(path), clip_duration_s=2))
+    assert [read_number(f) for f in frames] == [0] + [count - 1] * 3
+
+
+def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", frames=10)
+    assert probe(path).num_frames == 10
+    write_video(path, frames=20)
+    assert probe(path).num_frames == 20
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def test_read_image_from_file_image_and_array(tmp_path: Path) -> None:
+    pixels = numbered_frame(9)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    for source in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(pixels), pixels):
+        np.testing.assert_array_equal(read_image(source), pixels)
+    with_alpha = np.dstack([pixels, np.full(pixels.shape[:2], 9, np.uint8)])
+    np.testing.assert_array_equal(read_image(with_alpha), pixels)
+    assert read_image(pixels[..., 0]).shape == pixels.shape
+    assert read_image(Image.fromarray(pixels).convert("L")).shape == pixels.shape
+
+
+def test_read_image_stands_upright(tmp_path: Path) -> None:
+    image = Image.fromarray(numbered_frame(9))
+    exif = image.getexif()
+    exif[0x0112] = 6  # turn right to stand upright
+    image.save(tmp_path / "phone.png", exif=exif)
+    assert read_image(tmp_path / "phone.png").shape == (160, 96, 3)
+
+
+def test_read_image_says_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(VideoError, match="No such picture: a.png; check the path"):
+        read_image(tmp_path / "a.png")
+    with pytest.raises(VideoError, match="b.png is not a picture this program can read"):
+        read_image(text(tmp_path / "b.png"))
+    with pytest.raises(VideoError, match=r"shape \(2, 2, 5\) and type float64 cannot be used"):
+        read_image(np.zeros((2, 2, 5)))
+    Image.new("1", (8200, 4)).save(tmp_path / "c.png")
+    with pytest.raises(VideoError, match="c.png is larger than 8192x8192 pixels; make it smaller"):
+        read_image(tmp_path / "c.png")
+    Image.new("1", (100, 100)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(VideoError, match="bomb.png is larger than 8192x8192"):
+        read_image(tmp_path / "bomb.png")
