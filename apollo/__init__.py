@@ -68,14 +68,16 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *_LAZY])
 
 
-def _register(_: Any) -> None:
-    """Makes transformers build our classes for `model_type: apollo` (`model.py` ends with it).
-
-    A class registered with the Auto classes wins over a checkpoint's own code, even with
-    `trust_remote_code=True`, so no downloaded code ever runs.
-    """
-    if "apollo.model" not in sys.modules:  # else it is being imported right now
-        importlib.import_module("apollo.model")
+def _import(name: str) -> None:
+    if name not in sys.modules:  # else it is being imported right now
+        importlib.import_module(name)
 
 
-wrapt.register_post_import_hook(_register, "transformers.models.auto.modeling_auto")
+# A class registered with transformers' Auto classes wins over a checkpoint's own code, even with
+# `trust_remote_code=True`, so no downloaded code ever runs. Each module ends with its registration.
+wrapt.register_post_import_hook(
+    lambda _: _import("apollo.config"), "transformers.models.auto.configuration_auto"
+)
+wrapt.register_post_import_hook(
+    lambda _: _import("apollo.model"), "transformers.models.auto.modeling_auto"
+)

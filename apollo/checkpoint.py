@@ -37,7 +37,7 @@ MAX_SHARD_BYTES = 4 * 10**9
 
 
 def download(repo_id: str, revision: str | None = None, **hub: Any) -> Path:
-    """The folder of a hub checkpoint. Downloads what is missing, resumes, works offline once cached.
+    """The folder of a hub checkpoint. Downloads what is missing; works offline once cached.
 
     Raises:
         CheckpointError: no such checkpoint, or no network and nothing cached.

@@ -144,6 +144,7 @@ def add_demo_flags(parser: argparse.ArgumentParser) -> None:
 
 def run_ask(args: argparse.Namespace) -> None:
     sampling, generation = read_settings(args, Sampling), read_settings(args, Generation)
+    check_video(args.video)
     model = apollo.load(args.model, device=args.device)
     for piece in pieces(model, args.question, args.video, sampling, generation):
         write(piece)
@@ -152,8 +153,8 @@ def run_ask(args: argparse.Namespace) -> None:
 
 def run_chat(args: argparse.Namespace) -> None:
     sampling, generation = read_settings(args, Sampling), read_settings(args, Generation)
+    check_video(args.video)
     model = apollo.load(args.model, device=args.device)
-    model.clips(args.video, sampling)  # a bad video is said before the first question
     messages: list[dict[str, str]] = []
     for question in questions():
         messages.append({"role": "user", "content": question})
@@ -171,6 +172,13 @@ def run_chat(args: argparse.Namespace) -> None:
             messages.append({"role": "assistant", "content": answer})
         else:
             messages.pop()
+
+
+def check_video(path: str) -> None:
+    """Says what is wrong with the video before a large model is downloaded or loaded for it."""
+    from apollo.video import probe  # brings the decoder, which --help must not wait for
+
+    probe(path)
 
 
 def run_download(args: argparse.Namespace) -> None:
@@ -220,6 +228,8 @@ def questions() -> Iterator[str]:
     """The lines a person types, until /quit or the end of the input."""
     asks = sys.stdin.isatty()
     if asks:
+        with contextlib.suppress(ImportError):  # not on Windows; there the console edits lines
+            import readline  # noqa: F401  # arrow keys while typing
         sys.stderr.write("Ask about the video. Ctrl-C stops an answer; /quit leaves.\n")
     while True:
         try:

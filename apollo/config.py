@@ -1,15 +1,15 @@
 """What a checkpoint stores: every number of the model, read from its files, never assumed.
 
 `ApolloConfig` mirrors the released root `config.json`. The nested parts stay plain dicts under
-their released names (`llm_cfg`, `vision_tower_cfg`, `mm_connector_cfg`), because people's scripts index
-them; the properties below are what our own code reads.
+their released names (`llm_cfg`, `vision_tower_cfg`, `mm_connector_cfg`), because people's scripts
+index them; the properties below are what our own code reads.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from transformers import PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 
 from apollo.errors import CheckpointError
 
@@ -81,8 +81,12 @@ class ApolloConfig(PretrainedConfig):
 
     @property
     def max_context_tokens(self) -> int:
-        """The longest prompt plus answer the LLM was made for."""
-        limits = (self.model_max_length, self.llm_cfg.get("max_position_embeddings"))
+        """The longest prompt plus answer the LLM was made for and `forward` does not cut."""
+        limits = (
+            self.model_max_length,
+            self.llm_cfg.get("max_position_embeddings"),
+            self.train_length_limit,
+        )
         return min((int(limit) for limit in limits if limit), default=DEFAULT_CONTEXT)
 
     @property
@@ -93,3 +97,6 @@ class ApolloConfig(PretrainedConfig):
     @property
     def padding_side(self) -> str:
         return self.llm_cfg.get("tokenizer_padding_side") or "right"
+
+
+AutoConfig.register(ApolloConfig.model_type, ApolloConfig, exist_ok=True)

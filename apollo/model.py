@@ -8,65 +8,33 @@ original dropped the video without a word. Text rows and images take the same pa
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GenerationConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import CausalLMOutputWithPast
-from transformers.utils import is_flash_attn_2_available
 
 from apollo import checkpoint
+from apollo.building import (
+    build_llm,
+    check_attention,
+    load_generation_config,
+    load_tokenizer,
+    rebuild_computed_buffers,
+)
 from apollo.config import ApolloConfig
-from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
-from apollo.errors import CheckpointError, PromptError, SettingError
+from apollo.constants import IGNORE_INDEX
+from apollo.errors import PromptError, SettingError
+from apollo.merge import fill_slots, find_slots, pad_again, pad_left
+from apollo.placement import pick_device, pick_dtype
 from apollo.quantize import check_quantization, quantize_linears
 from apollo.resampler import Connector, ConnectorConfig
 from apollo.towers import HybridTower, build_tower
 
-log = logging.getLogger(__name__)
-
-ATTENTION = ("sdpa", "eager", "flash_attention_2")
 Pixels = list[Tensor]  # one tensor per tower, in tower order, the same N in each
-
-
-def check_attention(implementation: str) -> str:
-    """The name itself, or a `SettingError` that says what is missing."""
-    if implementation not in ATTENTION:
-        raise SettingError(
-            f"attn_implementation {implementation!r} is unknown; "
-            f"choose one of {', '.join(ATTENTION)}."
-        )
-    if implementation == "flash_attention_2" and not (
-        torch.cuda.is_available() and is_flash_attn_2_available()
-    ):
-        raise SettingError(
-            "flash_attention_2 needs an NVIDIA GPU and the flash-attn package; use sdpa, which is "
-            "built in, or install the flash extra on a CUDA machine."
-        )
-    return implementation
-
-
-def build_llm(config: ApolloConfig, attn: str) -> Any:
-    """The language model of `llm/config.json` (Qwen2 in every released checkpoint)."""
-    values = dict(config.llm_cfg)
-    try:
-        llm_config = AutoConfig.for_model(values.pop("model_type"), **values)
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(
-            f"llm/config.json names no language model this program knows ({error})."
-        ) from error
-    return AutoModelForCausalLM.from_config(llm_config, attn_implementation=attn)
 
 
 class ApolloForCausalLM(PreTrainedModel):
@@ -95,6 +63,7 @@ class ApolloForCausalLM(PreTrainedModel):
         )
         self.llm = build_llm(config, attn)
         self.tokenizer: PreTrainedTokenizerBase | None = None
+        self.quantization: str | None = None
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -136,14 +105,15 @@ class ApolloForCausalLM(PreTrainedModel):
         config._attn_implementation = check_attention(given_attn or "sdpa")
         config.name_or_path = str(pretrained_model_name_or_path)
         chosen = pick_dtype(dtype or torch_dtype, config)
-        device = torch.device(device_map if device_map not in (None, "auto") else "cpu")
-        quantization = check_quantization(quantization)
+        device = pick_device(None if device_map == "auto" else device_map or "cpu")
+        quantization = check_quantization(quantization, keywords=ignored)
         with torch.device("meta"):
             model = cls(config)
         model._fill(folder, chosen, torch.device("cpu") if quantization else device)
         if quantization:
             quantize_linears(model.llm.get_decoder(), quantization, device)
-            model.to(device)
+            nn.Module.to(model, device)
+        model.quantization = quantization
         model.config.dtype = chosen
         return model.eval()
 
@@ -154,8 +124,9 @@ class ApolloForCausalLM(PreTrainedModel):
             )
         rebuild_computed_buffers(self, device)
         self.tokenizer = load_tokenizer(folder / "llm")
-        if (folder / "llm" / "generation_config.json").exists():
-            self.llm.generation_config = GenerationConfig.from_pretrained(folder / "llm")
+        generation_config = load_generation_config(folder / "llm")
+        if generation_config is not None:
+            self.llm.generation_config = generation_config
 
     def _parts(self) -> list[tuple[str, nn.Module, str]]:
         """(sub-folder, module, prefix of its names in the file) of every part."""
@@ -173,7 +144,16 @@ class ApolloForCausalLM(PreTrainedModel):
     def save_pretrained(  # type: ignore[override]
         self, save_directory: str | Path, *, max_shard_bytes: int | None = None, **ignored: Any
     ) -> None:
-        """Writes the released layout, readable by `from_pretrained`."""
+        """Writes the released layout, readable by `from_pretrained`.
+
+        Raises:
+            SettingError: the model is quantized, which the layout has no place for.
+        """
+        if self.quantization:
+            raise SettingError(
+                f"A model loaded in {self.quantization} cannot be saved; load it without "
+                "quantization first."
+            )
         folder, config = Path(save_directory), self.config
         for part, module, prefix in self._parts():
             tensors = {prefix + k: v for k, v in module.state_dict(keep_vars=True).items()}
@@ -251,54 +231,20 @@ class ApolloForCausalLM(PreTrainedModel):
         Raises:
             PromptError: a row's slots and visual tokens differ in number.
         """
-        keep = attention_mask.bool() if attention_mask is not None else input_ids >= X_TOKEN_INDEX
-        slots = (input_ids == X_TOKEN_INDEX) & keep  # (B, S)
-        self._check_slots(slots.sum(1).tolist(), visual_tokens)
+        slots = find_slots(input_ids, attention_mask, visual_tokens, self.config.tokens_per_clip)
         embeddings = self.llm.get_input_embeddings()(input_ids.clamp(min=0))  # (B, S, D)
-        present = [row for row in visual_tokens if row is not None]
-        if present:
-            rows = torch.cat(present).to(embeddings.device, embeddings.dtype)
-            embeddings = embeddings.masked_scatter(slots.unsqueeze(-1), rows)
+        embeddings = fill_slots(embeddings, slots, visual_tokens)
         if labels is not None:
             labels = labels.masked_fill(slots, IGNORE_INDEX)
         if attention_mask is None:
             return embeddings, None, labels
-        return self._pad_again(embeddings, attention_mask, labels)
-
-    def _check_slots(self, num_slots: list[int], visual_tokens: Sequence[Tensor | None]) -> None:
-        if len(num_slots) != len(visual_tokens):
-            raise PromptError(
-                f"The batch has {len(num_slots)} prompts but {len(visual_tokens)} visual inputs; "
-                "give one entry per row, None for a text row."
-            )
-        for row, (slots, tokens) in enumerate(zip(num_slots, visual_tokens, strict=True)):
-            given = 0 if tokens is None else len(tokens)
-            if slots != given:
-                raise PromptError(
-                    f"Prompt {row} has {slots} visual slots but its video or image gave {given} "
-                    f"visual tokens ({self.config.tokens_per_clip} per clip); build the prompt "
-                    "from the same clips, with one placeholder per visual token."
-                )
-
-    def _pad_again(
-        self, embeddings: Tensor, attention_mask: Tensor, labels: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        keep = attention_mask.bool()
-        on_left = self.config.padding_side == "left"
-        # a stable sort moves padding to one side and keeps the order of everything else
-        order = torch.argsort((keep if on_left else ~keep).int(), dim=1, stable=True)  # (B, S)
-        longest = int(keep.sum(1).max())
-        order = order[:, -longest:] if on_left else order[:, :longest]  # (B, S')
-        limit = self.config.train_length_limit
-        if limit and longest > limit:
-            log.warning("Rows of %d tokens are cut to the checkpoint's %d.", longest, limit)
-            order = order[:, :limit]
-        mask = attention_mask.gather(1, order)
-        embeddings = embeddings.gather(1, order.unsqueeze(-1).expand(-1, -1, embeddings.shape[-1]))
-        embeddings = embeddings * mask.unsqueeze(-1).to(embeddings.dtype)
-        if labels is not None:
-            labels = labels.gather(1, order).masked_fill(~mask.bool(), IGNORE_INDEX)
-        return embeddings, mask, labels
+        return pad_again(
+            embeddings,
+            attention_mask,
+            labels,
+            on_left=self.config.padding_side == "left",
+            max_length=self.config.train_length_limit,
+        )
 
     def _visual_rows(
         self,
@@ -348,7 +294,8 @@ class ApolloForCausalLM(PreTrainedModel):
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         embeddings, mask, _ = self.merge(input_ids, rows, attention_mask)
-        if self.config.padding_side != "left" and not bool(mask.all()):  # type: ignore[union-attr]
+        assert mask is not None  # a mask went in
+        if self.config.padding_side != "left" and not bool(mask.all()):
             embeddings, mask = pad_left(embeddings, mask)  # the next token comes at the right end
         return self.llm.generate(inputs_embeds=embeddings, attention_mask=mask, **generate_kwargs)
 
@@ -359,53 +306,4 @@ class ApolloForCausalLM(PreTrainedModel):
         return self.llm.get_output_embeddings()
 
 
-def pad_left(embeddings: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Moves the padding of right-padded rows (B, S, D) to the left."""
-    assert mask is not None
-    order = torch.argsort(mask.int(), dim=1, stable=True)  # (B, S), padding first
-    gathered = embeddings.gather(1, order.unsqueeze(-1).expand(-1, -1, embeddings.shape[-1]))
-    return gathered, mask.gather(1, order)
-
-
-def pick_dtype(wanted: torch.dtype | str | None, config: ApolloConfig) -> torch.dtype:
-    """The asked-for dtype, else the checkpoint's, else float32."""
-    value = (
-        wanted if wanted not in (None, "auto") else (config.dtype or config.llm_cfg.get("dtype"))
-    )
-    value = value or config.llm_cfg.get("torch_dtype") or torch.float32
-    if isinstance(value, str):
-        found = getattr(torch, value.removeprefix("torch."), None)
-        if not isinstance(found, torch.dtype):
-            raise SettingError(f"dtype {value!r} is unknown; choose float32, bfloat16 or float16.")
-        value = found
-    return value
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    try:
-        return AutoTokenizer.from_pretrained(folder, use_fast=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{folder} holds no tokenizer that can be read ({str(error).splitlines()[0]})."
-        ) from error
-
-
-def rebuild_computed_buffers(model: nn.Module, device: torch.device) -> None:
-    """Makes the tables that no file stores (rotary frequencies, position ids) off the meta device."""
-    for module in model.modules():
-        on_meta = [
-            name
-            for name, buffer in module._buffers.items()
-            if buffer is not None and buffer.is_meta
-        ]
-        if not on_meta:
-            continue
-        fresh = type(module)(module.config)  # type: ignore[call-arg, arg-type]
-        for name in on_meta:
-            module.register_buffer(name, fresh._buffers[name].to(device), persistent=False)
-            if hasattr(module, f"original_{name}"):
-                setattr(module, f"original_{name}", module._buffers[name])
-
-
-AutoConfig.register(ApolloConfig.model_type, ApolloConfig, exist_ok=True)
 AutoModelForCausalLM.register(ApolloConfig, ApolloForCausalLM, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,10 +17,17 @@ from torch import nn
 from apollo.errors import SettingError
 
 KINDS = ("8bit", "4bit")
+OTHER_KEYWORDS = ("quantization_config", "load_in_8bit", "load_in_4bit")
 
 
-def check_quantization(kind: str | None) -> str | None:
-    """The kind itself, or a `SettingError` that says what is missing."""
+def check_quantization(kind: str | None, keywords: Mapping[str, Any] | None = None) -> str | None:
+    """The kind itself, or a `SettingError` that says what is missing.
+
+    `keywords` is whatever else was asked for; transformers' own ways to quantize are refused.
+    """
+    for name in OTHER_KEYWORDS:
+        if keywords and keywords.get(name):
+            raise SettingError(f'{name} is not used here; say quantization="8bit" or "4bit".')
     if kind is None:
         return None
     if kind not in KINDS:

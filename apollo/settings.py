@@ -11,6 +11,8 @@ from typing import Any
 
 from apollo.errors import SettingError
 
+MAX_SEED = 2**63 - 1  # what a torch generator takes
+
 
 def _setting(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
     return field(default=default, metadata={"help": help, "low": low, "high": high})
@@ -23,6 +25,10 @@ def _check_ranges(settings: Any) -> None:
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise SettingError(f"{name} is {value!r}, which is not a number.")
+        if "float" not in spec.type and not isinstance(value, int):
+            if not value.is_integer():
+                raise SettingError(f"{name} is {value:g}; choose a whole number.")
+            object.__setattr__(settings, name, int(value))  # browsers send 4.0 for 4
         if not low <= value <= (high if high is not None else float("inf")):
             limit = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
             raise SettingError(f"{name} is {value:g}; choose a value {limit}.")
@@ -54,7 +60,7 @@ class Generation:
     temperature: float = _setting(0.4, "0 is greedy; higher is more varied", 0, 2)
     top_p: float = _setting(0.7, "sample from the likeliest tokens up to this share", 0.01, 1)
     max_new_tokens: int = _setting(256, "longest answer, in tokens", 1, 8192)
-    seed: int | None = _setting(None, "makes a sampled answer repeatable", 0)
+    seed: int | None = _setting(None, "makes a sampled answer repeatable", 0, MAX_SEED)
     system_prompt: str | None = _setting(None, "replaces the default system prompt")
 
     def __post_init__(self) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextvars
 import queue
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,6 +36,41 @@ _stop_of_thread = threading.local()
 
 class Stopped(Exception):
     """The reader is gone; raised inside the thread that generates, never outside."""
+
+
+@dataclass
+class Pace:
+    """When tokens were written. Text is held back until a word ends, so it cannot tell."""
+
+    began_s: float = field(default_factory=time.monotonic)
+    num_tokens: int = 0
+    first_token_s: float = 0.0  # after `began_s`
+    last_token_s: float = 0.0
+
+    def note(self, num_tokens: int) -> None:
+        self.last_token_s = time.monotonic() - self.began_s
+        if not self.num_tokens:
+            self.first_token_s = self.last_token_s
+        self.num_tokens += num_tokens
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Between the first token and the last; 0 if there is only one."""
+        took_s = self.last_token_s - self.first_token_s
+        return (self.num_tokens - 1) / took_s if took_s > 0 else 0.0
+
+
+class _PacedStreamer(TextIteratorStreamer):
+    """Notes when tokens come."""
+
+    def __init__(self, pace: Pace, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.pace = pace
+
+    def put(self, value: Any) -> None:
+        if value.numel():  # the prompt comes first, and is empty: it went in as embeddings
+            self.pace.note(value.numel())
+        super().put(value)
 
 
 class _StopWhenSet(StoppingCriteria):
@@ -92,16 +129,22 @@ def watch_layers(model: ApolloForCausalLM) -> None:
 
 
 def stream_text(
-    model: ApolloForCausalLM, ids: list[int], visual_tokens: Tensor | None, generation: Generation
+    model: ApolloForCausalLM,
+    ids: list[int],
+    visual_tokens: Tensor | None,
+    generation: Generation,
+    pace: Pace | None = None,
 ) -> Iterator[str]:
     """Pieces of the answer; "" is a sign of life. Closing the iterator ends the generation.
 
     ids: the prompt (S,), with one slot per row of `visual_tokens` (N*K, D).
+    `pace` is told of every token.
     """
     stop = threading.Event()
     failure: list[BaseException] = []
-    streamer = TextIteratorStreamer(
-        model.tokenizer,  # type: ignore[arg-type]
+    streamer = _PacedStreamer(
+        pace or Pace(),
+        model.tokenizer,
         timeout=HEARTBEAT_S,
         skip_special_tokens=True,
     )

@@ -102,7 +102,7 @@ def build_tower(name: str, config: dict[str, Any], select_layer: int, attn: str)
         CheckpointError: the config is of neither tower kind.
     """
     if config.get("model_type") in SIGLIP_TYPES:
-        siglip = SiglipVisionConfig(**config, attn_implementation=attn)
+        siglip = SiglipVisionConfig(**{**config, "attn_implementation": attn})
         preprocess = config.get("preprocessor", {})
         transform: Any = SiglipTransform(
             int(siglip.image_size),  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ def build_tower(name: str, config: dict[str, Any], select_layer: int, attn: str)
         return InternVideo2Tower(internvideo2, select_layer, transform)
     raise CheckpointError(
         f"The vision tower {name!r} is neither SigLIP nor InternVideo2 "
-        f"(its config.json says model_type {config.get('model_type')!r}), the only kinds known here."
+        f"(its config.json says model_type {config.get('model_type')!r}); no other is known here."
     )
 
 

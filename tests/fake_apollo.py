@@ -1,8 +1,8 @@
 """A stand-in for a loaded model: same events, answers we can predict, no weights.
 
 The question decides what happens: "slow" writes for 20 s, "hang" is silent for 20 s before its
-first word, "boom" is a bug, "markup" writes HTML. Otherwise the answer repeats the question and says
-how many messages the model was given. Videos are really probed, so bad files give real sentences.
+first word, "boom" is a bug, "markup" writes HTML. Otherwise the answer repeats the question and
+says how many messages it was given. Videos are really probed, so bad files give real sentences.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class FakeApollo:
     def events(
         self, question: Any, video: str | None = None, *, sampling: Any = None, generation: Any
     ) -> Iterator[Any]:
+        if isinstance(question, str):
+            question = [{"role": "user", "content": question}]
         self.asked.append((video, [dict(m) for m in question], generation))
         text = question[-1]["content"]
         try:

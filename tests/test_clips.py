@@ -141,7 +141,7 @@ def check_sane(
 @pytest.mark.parametrize("fps", [0.1, 0.25, 0.9, 1, 1.9, 3.9, 8, 12.5, 24, 29.97, 30, 59.94, 240])
 @pytest.mark.parametrize("max_clips", [None, 1, 7])
 def test_every_plan_is_sane(fps: float, max_clips: int | None) -> None:
-    for num_frames in (1, 2, 3, 9, 50, 301, 5400, 18001):
+    for num_frames in (1, 2, 3, 9, 50, 301, 1801):
         for clip_duration_s in (0.5, 2, 3.5):
             for frames_per_clip in (1, 4, 8):
                 info = video(fps, num_frames)

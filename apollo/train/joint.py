@@ -1,6 +1,7 @@
 """The two halves meet: the connector learns the LLM's words, then both learn from real clips.
 
-connect   clips -> the oracle's vectors: latent k gives fact k (towers follow at a lower rate)
+slots     clips -> facts: latent k gives fact k, through linear heads that are dropped later
+connect   clips -> the oracle's vectors: what latent k says, said as the LLM says it
 joint     conversations about videos, loss on the answers (towers frozen)
 """
 
@@ -43,6 +44,28 @@ def connect_batches(
     while True:
         yield collate([connect_sample(n, transforms) for n in range(number, number + batch_size)])
         number += batch_size
+
+
+class SlotTask(nn.Module):
+    """Towers and connector against the facts themselves; the towers follow at a lower rate."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.towers = model.vision_tower
+        self.connector = model.mm_connector
+        width = model.config.mm_connector_cfg["text_hidden_size"]
+        self.heads = nn.ModuleList(nn.Linear(width, size) for size in SLOT_SIZES.values())
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
+        pixels = [batch[str(i)] for i in range(len(self.towers.names))]
+        tokens = self.connector(self.towers(pixels))  # (B, K, D)
+        losses: list[Tensor] = []
+        metrics: Metrics = {}
+        for slot, (name, wanted) in enumerate(batch["facts"].items()):
+            logits = self.heads[slot](tokens[:, slot])  # (B, D) -> (B, values + 1)
+            losses.append(cross_entropy(logits, wanted))
+            metrics[name] = (logits.argmax(1) == wanted).float().mean().item()
+        return torch.stack(losses).sum(), metrics
 
 
 class ConnectTask(nn.Module):

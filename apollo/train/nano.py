@@ -4,10 +4,11 @@ Stages, each a checkpoint of its own that a later call goes on from:
   image      SigLIP on single frames, dense labels          (vision.py)
   video      InternVideo2 on clips, dense labels            (vision.py)
   language   the LLM on perfect facts instead of video      (language.py)
-  connect    the connector gives the facts' vectors         (joint.py)
+  slots      towers and connector give the facts of a clip  (joint.py)
+  connect    the same in the vectors the LLM knows          (joint.py)
   joint      conversations about videos, end to end         (joint.py)
-`image`, `video` and `language` do not depend on each other: with two cores, run two at a time with
-`--only`. Everything follows from the seed; one torch thread gives the same weights again.
+The language stage depends on no other: with two cores, run it beside the first ones with `--only`.
+Everything follows from the seed; one torch thread gives the same weights again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ import torch
 from apollo.model import ApolloForCausalLM
 from apollo.train.cartoon.questions import all_texts
 from apollo.train.cartoon.samples import SEED_STRIDE, batches, clip_sample, frame_sample
-from apollo.train.joint import TOWER_RATE, ConnectTask, JointTask, connect_batches, joint_batches
+from apollo.train.joint import (
+    TOWER_RATE,
+    ConnectTask,
+    JointTask,
+    SlotTask,
+    connect_batches,
+    joint_batches,
+)
 from apollo.train.language import LanguageTask, chat_batches
 from apollo.train.loop import run_stage
 from apollo.train.nano_model import (
@@ -40,9 +48,23 @@ from apollo.train.optimizer import parameter_groups
 from apollo.train.tokenizer import train_tokenizer
 from apollo.train.vision import ImageTask, VideoTask
 
-NUM_STEPS = {"image": 1600, "video": 800, "language": 1400, "connect": 600, "joint": 800}
-BATCH_SIZE = {"image": 64, "video": 32, "language": 8, "connect": 32, "joint": 8}
-LR = {"image": 3e-3, "video": 3e-3, "language": 3e-3, "connect": 3e-3, "joint": 1e-3}
+NUM_STEPS = {
+    "image": 1600,
+    "video": 800,
+    "language": 1400,
+    "slots": 800,
+    "connect": 300,
+    "joint": 800,
+}
+BATCH_SIZE = {"image": 64, "video": 32, "language": 8, "slots": 32, "connect": 32, "joint": 8}
+LR = {
+    "image": 3e-3,
+    "video": 3e-3,
+    "language": 3e-3,
+    "slots": 3e-3,
+    "connect": 2e-3,
+    "joint": 1e-3,
+}
 STAGES = tuple(NUM_STEPS)
 
 
@@ -67,19 +89,39 @@ def train_video(folder: Path, seed: int) -> VideoTask:
     return task
 
 
+def fresh_model(seed: int) -> ApolloForCausalLM:
+    """The whole model before training, with its tokenizer."""
+    torch.manual_seed(seed)
+    return build_nano(train_tokenizer(all_texts(), MAX_LENGTH))
+
+
 def train_language(folder: Path, seed: int) -> tuple[LanguageTask, ApolloForCausalLM]:
-    torch.manual_seed(seed + 2)
-    model = build_nano(train_tokenizer(all_texts(), MAX_LENGTH))
+    model = fresh_model(seed + 2)
     task = LanguageTask(model)
     _run("language", task, partial(chat_batches, model), folder, seed)
     return task, model
 
 
-def train_connect(folder: Path, seed: int) -> tuple[LanguageTask, ApolloForCausalLM]:
-    language, model = train_language(folder, seed)
+def train_slots(folder: Path, seed: int) -> ApolloForCausalLM:
+    model = fresh_model(seed + 3)
     model.vision_tower.towers[SIGLIP] = train_image(folder, seed).tower
     model.vision_tower.towers[INTERNVIDEO2] = train_video(folder, seed).tower
-    torch.manual_seed(seed + 3)
+    task = SlotTask(model)
+    rest = [task.connector, task.heads]
+    groups = parameter_groups([task.towers], scale=TOWER_RATE) + parameter_groups(rest)
+    make = partial(connect_batches, model.vision_tower.vision_processor)
+    _run("slots", task, make, folder, seed, groups)
+    return model
+
+
+def train_connect(folder: Path, seed: int) -> tuple[LanguageTask, ApolloForCausalLM]:
+    language, model = train_language(folder, seed)
+    seeing = train_slots(folder, seed)
+    model.vision_tower = seeing.vision_tower
+    # all of the connector that sees, with the last norm that the LLM knows
+    seeing.mm_connector.resampler.norm = model.mm_connector.resampler.norm
+    model.mm_connector = seeing.mm_connector
+    torch.manual_seed(seed + 4)
     task = ConnectTask(language, model)
     groups = parameter_groups([task.towers], scale=TOWER_RATE) + parameter_groups([task.connector])
     groups.append({"params": [task.sharpness], "muon": False, "scale": 1.0})
@@ -90,10 +132,10 @@ def train_connect(folder: Path, seed: int) -> tuple[LanguageTask, ApolloForCausa
 
 def train_joint(folder: Path, seed: int) -> ApolloForCausalLM:
     language, model = train_connect(folder, seed)
-    torch.manual_seed(seed + 4)
+    torch.manual_seed(seed + 5)
     task = JointTask(language, model)
     _run("joint", task, partial(joint_batches, model), folder, seed)
-    model.save_pretrained(folder / "apollo-nano")
+    model.to(torch.bfloat16).save_pretrained(folder / "apollo-nano")
     return model
 
 
@@ -117,6 +159,7 @@ TRAIN: dict[str, Any] = {
     "image": train_image,
     "video": train_video,
     "language": train_language,
+    "slots": train_slots,
     "connect": train_connect,
     "joint": train_joint,
 }

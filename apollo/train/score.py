@@ -119,7 +119,10 @@ def table(results: list[Scored]) -> str:
             kind = "word (none shown)"
         groups[row.scenes, kind].append(row)
         groups[row.scenes, "all"].append(row)
-    lines = ["| scenes | question | n | right | 95 % interval | blind |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| scenes | question | n | right | 95 % interval | blind |",
+        "|---|---|---|---|---|---|",
+    ]
     for (scenes, kind), rows in sorted(groups.items()):
         right, blind = sum(r.right for r in rows), sum(r.blind_right for r in rows)
         low, high = interval(right, len(rows))

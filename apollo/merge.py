@@ -1,0 +1,98 @@
+"""Visual tokens into the slots of a prompt: tensors in, tensors out, no model.
+
+In:  ids (B, S) with one slot (-200) per visual token, their embeddings (B, S, D), and the visual
+     tokens of every row.   Out: embeddings, mask and labels as the LLM reads them.
+Odd: the slots of a row must equal its visual tokens, or a `PromptError` says both numbers; the
+original dropped the video without a word. Rows are padded again, as the original did, so padding
+may stand on either side of what comes in (golden items 11 to 14).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
+from apollo.errors import PromptError
+
+log = logging.getLogger(__name__)
+
+
+def find_slots(
+    input_ids: Tensor,
+    attention_mask: Tensor | None,
+    visual_tokens: Sequence[Tensor | None],
+    tokens_per_clip: int,
+) -> Tensor:
+    """Where the slots are: ids (B, S) -> bool (B, S). Slots in the padding do not count.
+
+    Raises:
+        PromptError: a row's slots and visual tokens differ in number.
+    """
+    slots = input_ids == X_TOKEN_INDEX  # (B, S)
+    if attention_mask is not None:
+        slots = slots & attention_mask.bool()
+    num_slots = slots.sum(1).tolist()  # (B,)
+    if len(num_slots) != len(visual_tokens):
+        raise PromptError(
+            f"The batch has {len(num_slots)} prompts but {len(visual_tokens)} visual inputs; "
+            "give one entry per row, None for a text row."
+        )
+    for row, (wanted, tokens) in enumerate(zip(num_slots, visual_tokens, strict=True)):
+        given = 0 if tokens is None else len(tokens)
+        if wanted != given:
+            raise PromptError(
+                f"Prompt {row} has {wanted} visual slots but its video or image gave {given} "
+                f"visual tokens ({tokens_per_clip} per clip); build the prompt "
+                "from the same clips, with one placeholder per visual token."
+            )
+    return slots
+
+
+def fill_slots(
+    embeddings: Tensor, slots: Tensor, visual_tokens: Sequence[Tensor | None]
+) -> Tensor:
+    """Embeddings (B, S, D) with the visual tokens of the rows, in order, at the slots (B, S)."""
+    present = [row for row in visual_tokens if row is not None]
+    if not present:
+        return embeddings
+    rows = torch.cat(present).to(embeddings.device, embeddings.dtype)  # (all slots, D)
+    return embeddings.masked_scatter(slots.unsqueeze(-1), rows)
+
+
+def pad_again(
+    embeddings: Tensor,
+    attention_mask: Tensor,
+    labels: Tensor | None,
+    *,
+    on_left: bool,
+    max_length: int | None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Moves padding to one side and cuts what no row needs: S -> S', zeros where there is none."""
+    keep = attention_mask.bool()  # (B, S)
+    # a stable sort moves padding to one side and keeps the order of everything else
+    order = torch.argsort((keep if on_left else ~keep).int(), dim=1, stable=True)  # (B, S)
+    longest = int(keep.sum(1).max())
+    order = order[:, -longest:] if on_left else order[:, :longest]  # (B, S')
+    if max_length and longest > max_length:
+        log.warning("Rows of %d tokens are cut to the checkpoint's %d.", longest, max_length)
+        order = order[:, :max_length]
+    mask = attention_mask.gather(1, order)
+    embeddings = _reordered(embeddings, order) * mask.unsqueeze(-1).to(embeddings.dtype)
+    if labels is not None:
+        labels = labels.gather(1, order).masked_fill(~mask.bool(), IGNORE_INDEX)
+    return embeddings, mask, labels
+
+
+def pad_left(embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Moves the padding of right-padded rows (B, S, D) to the left."""
+    order = torch.argsort(mask.int(), dim=1, stable=True)  # (B, S), padding first
+    return _reordered(embeddings, order), mask.gather(1, order)
+
+
+def _reordered(embeddings: Tensor, order: Tensor) -> Tensor:
+    """(B, S, D) -> (B, S', D), the positions of each row taken in the order (B, S')."""
+    return embeddings.gather(1, order.unsqueeze(-1).expand(-1, -1, embeddings.shape[-1]))

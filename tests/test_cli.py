@@ -1,0 +1,228 @@
+"""The command line, mostly as a person meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import apollo
+from apollo import cli
+from apollo.settings import Generation, Sampling
+
+ROOT = Path(__file__).parent.parent
+TINY = "tests/data/golden/tiny-apollo"
+VIDEO = "tests/data/golden/videos/v02_15fps_0p6s.mp4"
+WITH_FAKE = """
+import sys
+sys.path.insert(0, "tests")
+import apollo.chat
+from fake_apollo import FakeApollo
+apollo.chat.load = lambda name, **_: FakeApollo()
+from apollo import cli
+sys.exit(cli.main())
+"""
+ENV = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def run(*args: str, code: str | None = None, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *(["-c", code] if code else ["-m", "apollo"]), *args]
+    return subprocess.run(
+        command, cwd=ROOT, env=ENV, capture_output=True, text=True, timeout=120, **kwargs
+    )
+
+
+def start(*args: str, **kwargs: Any) -> subprocess.Popen[bytes]:
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) | kwargs
+    return subprocess.Popen([sys.executable, "-c", WITH_FAKE, *args], cwd=ROOT, env=ENV, **pipes)
+
+
+def read_until(stream: Any, wanted: bytes) -> bytes:
+    seen = b""
+    while wanted not in seen:
+        assert select.select([stream], [], [], 60)[0], f"{wanted!r} never came after {seen!r}"
+        piece = os.read(stream if isinstance(stream, int) else stream.fileno(), 4096)
+        assert piece, f"the output ended with {seen!r}"
+        seen += piece
+    return seen
+
+
+# ---- arguments -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [[], ["ask"], ["chat"], ["download"], ["demo"]])
+def test_help_is_enough_and_imports_nothing_heavy(command: list[str]):
+    code = (
+        "import sys\nfrom apollo import cli\n"
+        "try: cli.main(sys.argv[1:])\nexcept SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'gradio', 'transformers', 'av', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = run(*command, "--help", code=code)
+    assert done.returncode == 0, done.stderr
+    assert "usage: " in done.stdout
+
+
+@pytest.mark.parametrize("settings", [Sampling, Generation])
+def test_every_setting_is_a_flag_with_its_help(settings: Any):
+    text = " ".join(run("ask", "--help").stdout.split())
+    for spec in dataclasses.fields(settings):
+        assert f"--{spec.name.replace('_', '-')} " in text
+        assert spec.metadata["help"] in text
+
+
+def test_flags_become_settings_of_the_right_type():
+    line = "ask v.mp4 what --start-s 1.5 --max-clips 3 --temperature 0 --seed 7 --system-prompt hi"
+    args = cli.build_parser().parse_args(line.split())
+    assert cli.read_settings(args, Sampling) == Sampling(start_s=1.5, max_clips=3)
+    assert cli.read_settings(args, Generation) == Generation(
+        temperature=0.0, seed=7, system_prompt="hi"
+    )
+
+
+def test_without_flags_the_settings_are_the_defaults():
+    args = cli.build_parser().parse_args(["ask", "v.mp4", "what"])
+    assert cli.read_settings(args, Sampling) == Sampling()
+    assert cli.read_settings(args, Generation) == Generation()
+
+
+def test_version():
+    assert run("--version").stdout.strip() == f"apollo {apollo.__version__}"
+
+
+# ---- ask -------------------------------------------------------------------------------------
+
+
+def test_ask_streams_to_stdout():
+    process = start("ask", VIDEO, "slow")
+    first = read_until(process.stdout, b"word1 ")
+    assert b"word200" not in first  # it was there before the end
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and b"Traceback" not in err
+
+
+def test_ask_writes_only_the_answer_when_nobody_watches():
+    done = run("ask", VIDEO, "What is it?", code=WITH_FAKE)
+    assert done.stdout == "You asked 'What is it?' in message 1 and this is my answer. \n"
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_reading_is_shown_on_a_terminal():
+    terminal, child = pty.openpty()
+    process = start("ask", VIDEO, "What is it?", stderr=child)
+    os.close(child)
+    seen = read_until(terminal, b"4 of 4 clips")
+    assert b"Reading the video: 1 of 4 clips" in seen
+    out, _ = process.communicate(timeout=60)
+    assert b"Reading" not in out
+    os.close(terminal)
+
+
+def test_a_reader_that_leaves_is_no_error():
+    process = start("ask", VIDEO, "slow")
+    read_until(process.stdout, b"word1 ")
+    process.stdout.close()
+    err = process.stderr.read()
+    assert (process.wait(60), err) == (141, b"")
+    process.stdin.close(), process.stderr.close()
+
+
+def test_a_terminal_without_unicode_still_gets_an_answer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(ENV, "PYTHONIOENCODING", "ascii")
+    done = run("ask", VIDEO, "caf\u00e9?", code=WITH_FAKE)
+    assert "caf??" in done.stdout and done.returncode == 0
+
+
+# ---- chat ------------------------------------------------------------------------------------
+
+
+def test_chat_keeps_the_conversation_until_quit():
+    done = run("chat", VIDEO, code=WITH_FAKE, input="one\n\ntwo\n/quit\nthree\n")
+    assert done.returncode == 0
+    assert "'one' in message 1" in done.stdout and "'two' in message 3" in done.stdout
+    assert "three" not in done.stdout
+
+
+def test_chat_ends_with_its_input():
+    assert run("chat", VIDEO, code=WITH_FAKE, input="one").returncode == 0
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_chat():
+    process = start("chat", VIDEO)
+    process.stdin.write(b"slow\n")
+    process.stdin.flush()
+    read_until(process.stdout, b"word2 ")
+    process.send_signal(signal.SIGINT)
+    read_until(process.stdout, "…\n".encode())
+    out, err = process.communicate(b"and then?\n", timeout=60)
+    assert b"'and then?' in message 3" in out  # the stopped answer is part of the conversation
+    assert process.returncode == 0 and err == b""
+
+
+# ---- what can be wrong -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [["ask", "{}", "What is it?"], ["chat", "{}"]])
+@pytest.mark.parametrize("content", [None, "", "not a video"])
+def test_a_bad_video_is_one_line_and_exit_code_2(
+    command: list[str], content: str | None, tmp_path: Path
+):
+    path = tmp_path / "bad.mp4"
+    if content is not None:
+        path.write_text(content)
+    done = run(*[part.format(path) for part in command], "--model", TINY)
+    assert_one_line(done, "bad.mp4")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["ask", VIDEO, "hi", "--model", "no-such-model"], "no-such-model"),
+        (["ask", VIDEO, "hi", "--temperature", "9"], "temperature is 9"),
+        (["ask", VIDEO, "hi", "--end-s", "-1"], "end_s is -1"),
+        (["ask", VIDEO, "hi", "--model", TINY, "--device", "abacus"], "abacus"),
+        (["ask", VIDEO, " ", "--model", TINY], "question"),
+        (["download", "no-such-model"], "no-such-model"),
+        (["demo", "--port", "1", "--host", "192.0.2.1"], "192.0.2.1:1"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_exit_code_2(args: list[str], says: str):
+    assert_one_line(run(*args), says)
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], says: str) -> None:
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert done.stdout == ""
+    assert done.stderr.startswith("apollo: ") and done.stderr.count("\n") == 1, done.stderr
+    assert says in done.stderr
+
+
+def test_demo_without_the_page_says_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "apollo" / "cli.py"))
+    with pytest.raises(apollo.SettingError, match="clone the repository"):
+        cli.load_app()
+
+
+# ---- the real thing --------------------------------------------------------------------------
+
+
+def test_ask_with_a_real_checkpoint():
+    line = ["ask", VIDEO, "What is it?", "--model", TINY, "--device", "cpu"]
+    settings = ["--max-new-tokens", "12", "--temperature", "0"]
+    done = run(*line, *settings)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.strip()) > 3
+    assert run(*line, *settings).stdout == done.stdout  # greedy, so the same again
+
+
+def test_download_of_a_folder_prints_it():
+    assert run("download", TINY).stdout.strip() == TINY
