@@ -18,6 +18,7 @@ import html
 import importlib.util
 import os
 import re
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -371,6 +372,19 @@ def api_endpoint(video: gr.Video, sliders: list[gr.Slider]) -> None:
         )
 
 
+def check_address(host_name: str, port: int) -> None:
+    """Gradio reports a taken port with a traceback; this is the same as a sentence."""
+    family = socket.AF_INET6 if ":" in host_name else socket.AF_INET
+    try:
+        socket.create_server((host_name, port), family=family).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise apollo.SettingError(
+            f"The page cannot be opened at {host_name}:{port} ({reason.lower()}); choose another "
+            "--port or --host."
+        ) from None
+
+
 def serve(
     model: str, device: str | None, host_name: str, port: int, share: bool, mcp: bool
 ) -> None:
@@ -379,26 +393,21 @@ def serve(
         raise apollo.SettingError(
             f'--mcp needs one more package: pip install "gradio[mcp]=={gr.__version__}".'
         )
-    try:
-        demo.launch(
-            server_name=host_name,
-            server_port=port,
-            share=share,
-            mcp_server=mcp,
-            prevent_thread_lock=True,
-            max_file_size=MAX_UPLOAD,
-            show_error=False,
-            run_history=False,
-            footer_links=["api", "settings"],
-            ssr_mode=False,
-            theme=THEME,
-            css_paths=[ASSETS / "demo.css"],
-        )
-    except OSError as error:
-        raise apollo.SettingError(
-            f"The page could not be opened at {host_name}:{port}; choose another --port or --host "
-            f"({error})."
-        ) from None
+    check_address(host_name, port)
+    demo.launch(
+        server_name=host_name,
+        server_port=port,
+        share=share,
+        mcp_server=mcp,
+        prevent_thread_lock=True,
+        max_file_size=MAX_UPLOAD,
+        show_error=False,
+        run_history=False,  # would keep what visitors ask in their browser
+        footer_links=["api", "settings"],
+        ssr_mode=False,
+        theme=THEME,
+        css_paths=[ASSETS / "demo.css"],
+    )
     if not host.ready.is_set():
         host.start(model, device=device)
     demo.block_thread()

@@ -132,7 +132,7 @@ def add_demo_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port",
         type=int,
-        default=int(env("GRADIO_SERVER_PORT", "7860")),
+        default=env("GRADIO_SERVER_PORT", "7860"),
         help="port to serve at (default %(default)s)",
     )
     parser.add_argument("--share", action="store_true", help="also make a public link for 72 hours")

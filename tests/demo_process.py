@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-START_S = 120
+START_S = 240
 
 
 @contextlib.contextmanager
@@ -59,17 +59,16 @@ def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
 
 def main(hold: Path | None, port: int) -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-    import apollo.chat
-    import app
+    import fake_apollo
 
     def load(name: str, **_: Any) -> Any:
-        from fake_apollo import FakeApollo
-
         while hold is not None and not hold.exists():
             time.sleep(0.05)
-        return FakeApollo()
+        return fake_apollo.FakeApollo()
 
-    apollo.chat.load = load
+    fake_apollo.install(load)
+    import app
+
     app.serve("nano", None, "127.0.0.1", port, share=False, mcp=False)
 
 

@@ -7,12 +7,14 @@ says how many messages it was given. Videos are really probed, so bad files give
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator
+from dataclasses import make_dataclass
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from apollo.chat import Done, Reading, Stats, Text
+import apollo
 from apollo.models import MODELS
 from apollo.video import probe
 
@@ -39,10 +41,10 @@ class FakeApollo:
         try:
             if video is not None:
                 for done, _ in enumerate([None, *self.clips(video)]):
-                    yield Reading(done, 4)
+                    yield apollo.Reading(done, 4)
                     time.sleep(0.02)
             yield from self._answer(text, len(question))
-            yield Done(Stats(4, 8.0, False, 100, 20, 0.5, 16.0))
+            yield apollo.Done(_stats())
         except GeneratorExit:
             self.closed += 1
             raise
@@ -50,10 +52,10 @@ class FakeApollo:
     def _answer(self, text: str, num_messages: int) -> Iterator[Any]:
         if "hang" in text:
             for _ in range(400):
-                yield Text("")
+                yield apollo.Text("")
                 time.sleep(0.05)
         if "boom" in text:
-            yield Text("so far ") if "late" in text else Text("")
+            yield apollo.Text("so far ") if "late" in text else Text("")
             raise RuntimeError("a bug with /secret/path in it")
         words = f"You asked {text!r} in message {num_messages} and this is my answer.".split()
         if "markup" in text:
@@ -62,4 +64,28 @@ class FakeApollo:
             words = [f"word{n}" for n in range(330)]
         for word in words:
             time.sleep(WORD_S)
-            yield Text(word + " ")
+            yield apollo.Text(word + " ")
+
+
+def _stats() -> Any:
+    from apollo.chat import Stats
+
+    return Stats(4, 8.0, False, 100, 20, 0.5, 16.0)
+
+
+def install(load: Callable[..., Any] = lambda *_, **__: FakeApollo()) -> None:
+    """Puts a light `apollo.chat` into this process, so that it starts without torch.
+
+    `test_app.py` uses the fake with the real event classes, so the two cannot drift apart.
+    """
+    chat: Any = ModuleType("apollo.chat")
+    chat.Reading = make_dataclass("Reading", ["done", "total"])
+    chat.Text = make_dataclass("Text", ["piece"])
+    chat.Done = make_dataclass("Done", ["stats"])
+    chat.Stats = make_dataclass(
+        "Stats",
+        ["clips", "covered_s", "reused_visual_tokens", "prompt_tokens", "answer_tokens"]
+        + ["first_token_s", "tokens_per_s", ("note", Any, None)],
+    )
+    chat.load = load
+    sys.modules["apollo.chat"] = chat

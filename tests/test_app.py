@@ -8,6 +8,7 @@ import gc
 import itertools
 import json
 import re
+import socket
 import threading
 import urllib.request
 import warnings
@@ -388,6 +389,20 @@ def test_gpu_seconds_follow_the_work(model: FakeApollo, tmp_path: Path):
     assert app.GPU_S[0] <= short < app.seconds_needed(VIDEO, messages, 0.4, 0.7, 1024)
     assert app.seconds_needed(VIDEO, messages, 0.4, 0.7, 8192) == app.GPU_S[1]
     assert app.seconds_needed(str(tmp_path / "missing.mp4"), messages, 0.4, 0.7, 32) <= short
+
+
+def test_a_taken_port_is_a_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(apollo.SettingError, match=f"127.0.0.1:{port}.*another --port"):
+            app.check_address("127.0.0.1", port)
+    app.check_address("127.0.0.1", port)
+
+
+def test_mcp_without_its_package_names_the_package(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(apollo.SettingError, match=r"gradio\[mcp\]"):
+        app.serve("nano", None, "127.0.0.1", 1, share=False, mcp=True)
 
 
 # ---- the running page ------------------------------------------------------------------------

@@ -18,7 +18,14 @@ from torch.nn.functional import cross_entropy, mse_loss
 from apollo.train.cartoon.facts import SLOT_SIZES
 from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.render import clip_times_s
-from apollo.train.cartoon.samples import Batch, collate, frames_at, scene_clip, video_pixels
+from apollo.train.cartoon.samples import (
+    WIDE_SHARE,
+    Batch,
+    collate,
+    frames_at,
+    scene_clip,
+    video_pixels,
+)
 from apollo.train.language import LanguageTask, answer_accuracy, chat_batches
 from apollo.train.loop import Metrics
 
@@ -32,7 +39,8 @@ def connect_sample(number: int, transforms: list[Any]) -> Batch:
     """One clip as both towers see it, with its facts."""
     rng = np.random.default_rng((number, 5))
     video, clip = scene_clip(rng, number)
-    frames = frames_at(video, clip_times_s(clip), rng)
+    wide = bool(rng.random() < WIDE_SHARE)
+    frames = frames_at(video, clip_times_s(clip), rng, wide)
     pixels = {str(i): transform(frames) for i, transform in enumerate(transforms)}
     return {**pixels, "facts": facts_of_clip(video, clip)}
 

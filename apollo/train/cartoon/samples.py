@@ -23,6 +23,7 @@ from apollo.train.cartoon.world import Video, video_from_seed
 
 RENDER_SIZES_PX = (96, 128, 144, 192, 240)
 WORN_SHARE = 0.5  # of clips
+WIDE_SHARE = 0.2  # of the clips that the connector sees: 16:9, so padded by the transforms
 SEED_STRIDE = 1_000_003  # keeps the streams of the stages apart
 
 Batch = dict[str, Any]
@@ -41,10 +42,13 @@ def worn(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return out
 
 
-def frames_at(video: Video, times_s: list[float], rng: np.random.Generator) -> np.ndarray:
-    """Frames (T, S, S, 3) at a random size, sometimes worn."""
+def frames_at(
+    video: Video, times_s: list[float], rng: np.random.Generator, wide: bool = False
+) -> np.ndarray:
+    """Frames (T, H, W, 3) at a random size, sometimes worn."""
     size_px = int(rng.choice(RENDER_SIZES_PX))
-    return worn(np.stack([render_frame(video, t_s, size_px) for t_s in times_s]), rng)
+    frames = [render_frame(video, t_s, size_px, wide=wide) for t_s in times_s]
+    return worn(np.stack(frames), rng)
 
 
 def scene_clip(rng: np.random.Generator, seed: int) -> tuple[Video, int]:
@@ -87,7 +91,8 @@ def clip_sample(number: int, grid: int, transform: Any) -> Batch:
 
 def video_pixels(video: Video, transforms: list[Any], rng: np.random.Generator) -> list[Tensor]:
     """All clips of a video, one tensor per tower: (N, 3, T, S, S) and (N, T, 3, S, S)."""
-    clips = [frames_at(video, clip_times_s(c), rng) for c in range(video.num_clips)]
+    wide = bool(rng.random() < WIDE_SHARE)
+    clips = [frames_at(video, clip_times_s(c), rng, wide) for c in range(video.num_clips)]
     return [torch.stack([transform(frames) for frames in clips]) for transform in transforms]
 
 

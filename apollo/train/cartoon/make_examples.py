@@ -1,0 +1,50 @@
+"""The demo's example videos: `python -m apollo.train.cartoon.make_examples assets`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from apollo.train.cartoon.encode import write_video
+from apollo.train.cartoon.world import Scene, Video
+
+SIZE_PX, FPS = 480, 24
+
+
+def _scene(name: str, motion: str, background: str, look_seed: int, **more: object) -> Scene:
+    facts: dict[str, object] = {
+        "colour": None,
+        "count": 1,
+        "position": None,
+        "word": None,
+        "second_object": None,
+        "duration_s": 4.0,
+    }
+    return Scene(
+        object=name,
+        motion=motion,
+        background=background,
+        look_seed=look_seed,
+        **{**facts, **more},  # type: ignore[arg-type]
+    )
+
+
+EXAMPLES: dict[str, Video] = {
+    "example_1.mp4": Video((_scene("rocket", "up", "night sky", 7, word="DREAM"),)),
+    "example_2.mp4": Video((_scene("penguin", "left", "sea", 7, count=3),)),
+    "example_3.mp4": Video(
+        (_scene("star", "spin", "purple", 7, colour="yellow", position="middle", duration_s=6.0),)
+    ),
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args(arguments).folder
+    for name, video in EXAMPLES.items():
+        write_video(video, folder / name, size_px=SIZE_PX, fps=FPS)
+
+
+if __name__ == "__main__":
+    main()
