@@ -21,7 +21,13 @@ from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -44,21 +50,36 @@ def download(repo_id: str, revision: str | None = None, **hub: Any) -> Path:
     """
     try:
         return Path(snapshot_download(repo_id, revision=revision, allow_patterns=DOWNLOADED, **hub))
-    except (HFValidationError, HfHubHTTPError) as error:
-        raise CheckpointError(
-            f"{repo_id!r} is neither a folder nor a checkpoint that can be downloaded: "
-            f"{_first_line(error)} Check the name, or give the path of a downloaded folder."
-        ) from error
-    except (LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointError(
-            f"{repo_id!r} is not on this machine and could not be downloaded "
-            f"({_first_line(error)}) Check the network and the name, or give the path of a folder."
-        ) from error
+    except (HFValidationError, OSError) as error:
+        raise CheckpointError(_why_not_downloaded(repo_id, revision, error)) from error
+
+
+def _why_not_downloaded(repo_id: str, revision: str | None, error: Exception) -> str:
+    if isinstance(error, HFValidationError):
+        return f"{repo_id!r} is neither a folder nor a hub id such as owner/name; check the name."
+    if isinstance(error, GatedRepoError):
+        return (
+            f"{repo_id!r} needs its owner's permission; ask for it on its page, then log in with "
+            "hf auth login."
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return f"There is no checkpoint {repo_id!r} on the hub, or it is private; check the name."
+    if isinstance(error, RevisionNotFoundError):
+        return f"The checkpoint {repo_id!r} has no revision {revision!r}; leave it out."
+    if isinstance(error, LocalEntryNotFoundError):
+        return (
+            f"{repo_id!r} is not on this machine and the hub cannot be reached; check the network, "
+            "or give the path of a downloaded folder."
+        )
+    return (
+        f"{repo_id!r} could not be downloaded ({_first_line(error)}); check the network and the "
+        "space on the disk, then try again."
+    )
 
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0].rstrip(".") + ".") if lines else f"{type(error).__name__}."
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def find(name_or_path: str | os.PathLike[str], revision: str | None = None, **hub: Any) -> Path:
@@ -85,7 +106,9 @@ def read_json(path: Path) -> dict[str, Any]:
             "download is not complete."
         ) from None
     except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}") from error
+        raise CheckpointError(
+            f"{path} is damaged ({_first_line(error)}); download or write it again."
+        ) from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} should hold one JSON object.")
     return values
@@ -117,8 +140,9 @@ def weight_files(folder: Path) -> list[Path]:
         CheckpointError: there are none, a shard is missing, or only pickles are there.
     """
     if (folder / WEIGHTS_INDEX).exists():
-        names = sorted(set(read_json(folder / WEIGHTS_INDEX).get("weight_map", {}).values()))
-        files = [folder / name for name in names]
+        weight_map = read_json(folder / WEIGHTS_INDEX).get("weight_map")
+        names = weight_map.values() if isinstance(weight_map, dict) else ()
+        files = [folder / name for name in sorted(set(map(str, names)))]
     else:
         files = [folder / WEIGHTS]
     missing = [file.name for file in files if not file.is_file()]
@@ -143,8 +167,8 @@ def read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
             yield from _read_file(file)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
-                f"{file} is damaged or not a safetensors file ({_first_line(error)}) "
-                "Download it again."
+                f"{file} is damaged or not a safetensors file ({_first_line(error)}); "
+                "download it again."
             ) from error
 
 
@@ -244,8 +268,8 @@ def _raise_for(problems: dict[str, list[str]], folder: Path) -> None:
         for kind, names in found.items()
     )
     raise CheckpointError(
-        f"The weights in {folder} do not fit the model its config.json describes: {shown} tensors. "
-        "The config and the weights must come from the same checkpoint."
+        f"The weights in {folder} do not fit the model its config.json describes: {shown} tensors; "
+        "take the config and the weights from the same checkpoint."
     )
 
 

@@ -7,7 +7,8 @@ index them; the properties below are what our own code reads.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from transformers import AutoConfig, PretrainedConfig
 
@@ -15,6 +16,20 @@ from apollo.errors import CheckpointError
 
 DEFAULT_ENCODE_BATCH_SIZE = 25  # clips per tower pass; the result does not depend on it (item 15)
 DEFAULT_CONTEXT = 2048  # tokens, for a checkpoint that names no limit anywhere
+
+
+Config = TypeVar("Config")
+
+
+def build_config(kind: type[Config], values: Mapping[str, Any], source: str) -> Config:
+    """A part's config; what the file does not say and cannot be guessed is an error naming it."""
+    try:
+        return kind(**values)
+    except TypeError as error:  # Python names the missing fields
+        raise CheckpointError(
+            f"{source} does not describe the model ({str(error).split('() ')[-1]}); "
+            "take it from the checkpoint again."
+        ) from error
 
 
 class ApolloConfig(PretrainedConfig):

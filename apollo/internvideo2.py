@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from apollo.config import build_config
+
 DEFAULT_DEPTH = 40  # InternVideo2-1B; the released config.json does not say it
 MLP_RATIO = 48 / 11  # width of the feed-forward part over the model width
 
@@ -44,7 +46,7 @@ class InternVideo2Config:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> InternVideo2Config:
         known = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
-        return cls(**known)
+        return build_config(cls, known, "The config.json of InternVideo2")
 
     @property
     def grid(self) -> int:

@@ -52,9 +52,7 @@ def find_slots(
     return slots
 
 
-def fill_slots(
-    embeddings: Tensor, slots: Tensor, visual_tokens: Sequence[Tensor | None]
-) -> Tensor:
+def fill_slots(embeddings: Tensor, slots: Tensor, visual_tokens: Sequence[Tensor | None]) -> Tensor:
     """Embeddings (B, S, D) with the visual tokens of the rows, in order, at the slots (B, S)."""
     present = [row for row in visual_tokens if row is not None]
     if not present:

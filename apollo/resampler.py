@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
+from apollo.config import build_config
 from apollo.internvideo2 import attend
 
 
@@ -36,7 +37,8 @@ class ConnectorConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ConnectorConfig:
-        return cls(**{k: v for k, v in values.items() if k in cls.__dataclass_fields__})
+        known = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
+        return build_config(cls, known, "mm_connector/config.json")
 
 
 class DoublyWeightedNorm(nn.Module):

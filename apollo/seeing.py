@@ -49,9 +49,7 @@ class Viewer:
         self.model = model
         self.cache = cache
 
-    def plan(
-        self, info: VideoInfo, sampling: Sampling, max_clips: int | None = None
-    ) -> list[Clip]:
+    def plan(self, info: VideoInfo, sampling: Sampling, max_clips: int | None = None) -> list[Clip]:
         """The clips to read: no more than the settings, the context and `max_clips` allow."""
         config = self.model.config
         limits = (

@@ -55,7 +55,7 @@ class FakeApollo:
                 yield apollo.Text("")
                 time.sleep(0.05)
         if "boom" in text:
-            yield apollo.Text("so far ") if "late" in text else Text("")
+            yield apollo.Text("so far ") if "late" in text else apollo.Text("")
             raise RuntimeError("a bug with /secret/path in it")
         words = f"You asked {text!r} in message {num_messages} and this is my answer.".split()
         if "markup" in text:
