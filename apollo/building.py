@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -48,9 +49,10 @@ def build_llm(config: ApolloConfig, attn: str) -> Any:
     values = dict(config.llm_cfg)
     try:
         llm_config = AutoConfig.for_model(values.pop("model_type"), **values)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, StrictDataclassError) as error:
         raise CheckpointError(
-            f"llm/config.json names no language model this program knows ({error})."
+            "llm/config.json does not describe a language model this program knows "
+            f"({' '.join(str(error).split())}); take it from the checkpoint again."
         ) from error
     return AutoModelForCausalLM.from_config(
         llm_config, attn_implementation=attn, trust_remote_code=False

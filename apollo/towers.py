@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
@@ -95,6 +96,16 @@ class InternVideo2Tower(nn.Module):
         return self.model(pixels)
 
 
+def _siglip_config(name: str, values: dict[str, Any]) -> SiglipVisionConfig:
+    try:
+        return SiglipVisionConfig(**values)
+    except (TypeError, ValueError, StrictDataclassError) as error:
+        raise CheckpointError(
+            f"vision_tower/{name}/config.json does not describe a SigLIP tower "
+            f"({' '.join(str(error).split())}); take it from the checkpoint again."
+        ) from error
+
+
 def build_tower(name: str, config: dict[str, Any], select_layer: int, attn: str) -> Any:
     """The tower that `vision_tower/<name>/config.json` describes.
 
@@ -102,7 +113,7 @@ def build_tower(name: str, config: dict[str, Any], select_layer: int, attn: str)
         CheckpointError: the config is of neither tower kind.
     """
     if config.get("model_type") in SIGLIP_TYPES:
-        siglip = SiglipVisionConfig(**{**config, "attn_implementation": attn})
+        siglip = _siglip_config(name, {**config, "attn_implementation": attn})
         preprocess = config.get("preprocessor", {})
         transform: Any = SiglipTransform(
             int(siglip.image_size),  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """A stand-in for a loaded model: same events, answers we can predict, no weights.
 
-The question decides what happens: "slow" writes for 20 s, "hang" is silent for 20 s before its
+The question decides what happens: "slow" writes for minutes, "hang" is silent for minutes before its
 first word, "boom" is a bug, "markup" writes HTML. Otherwise the answer repeats the question and
 says how many messages it was given. Videos are really probed, so bad files give real sentences.
 """
@@ -19,6 +19,7 @@ from apollo.models import MODELS
 from apollo.video import probe
 
 WORD_S = 0.06
+SLOW_WORDS = 4000  # longer than any test waits
 
 
 class FakeApollo:
@@ -51,7 +52,7 @@ class FakeApollo:
 
     def _answer(self, text: str, num_messages: int) -> Iterator[Any]:
         if "hang" in text:
-            for _ in range(400):
+            for _ in range(6000):
                 yield apollo.Text("")
                 time.sleep(0.05)
         if "boom" in text:
@@ -61,7 +62,7 @@ class FakeApollo:
         if "markup" in text:
             words = ["before", "<script>alert(1)</script>", "<b>bold</b>", "x<y", "after."]
         if "slow" in text:
-            words = [f"word{n}" for n in range(330)]
+            words = [f"word{n}" for n in range(SLOW_WORDS)]
         for word in words:
             time.sleep(WORD_S)
             yield apollo.Text(word + " ")

@@ -95,7 +95,7 @@ def test_a_bug_is_a_plain_sentence(results: dict[str, Any]):
 
 def test_stop_reaches_the_worker(results: dict[str, Any]):
     assert results["stopped"] is True
-    assert "word3" in results["partial"] and "word329" not in results["partial"]
+    assert "word3" in results["partial"] and "word3999" not in results["partial"]
 
 
 def test_stop_reaches_a_silent_worker(results: dict[str, Any]):

@@ -1,0 +1,191 @@
+"""Who may import whom, read from the source without running it."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from pathlib import Path
+
+import pytest
+
+import apollo
+
+ROOT = Path(apollo.__file__).parent
+# Left to right only. A folder stands for all of its modules; "apollo" is the package itself,
+# whose public names come from everything up to chat.
+ORDER = """
+    constants errors settings models config clips prompt opening packets pictures video transforms
+    internvideo2 towers resampler merge checkpoint quantize placement building model
+    cache events seeing streaming chat apollo train evaluate live cli __main__
+""".split()
+SHELLS = ("mm_utils", "conversation", "conversations")  # for other people's scripts
+WITHOUT_TORCH = (
+    "constants errors settings models clips prompt opening packets pictures video live cli"
+).split()
+HEAVY = ("torch", "transformers")
+
+Sources = dict[str, str]  # module name -> source text
+
+
+def read_sources() -> Sources:
+    """Every module of the package: "apollo", "apollo.chat", "apollo.train.loop", ..."""
+    sources = {}
+    for file in ROOT.rglob("*.py"):
+        parts = ("apollo", *file.relative_to(ROOT).with_suffix("").parts)
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        sources[name] = file.read_text(encoding="utf-8")
+    return sources
+
+
+def _for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def imports_of(name: str, sources: Sources, *, run_on_import: bool = False) -> set[str]:
+    """What a module imports at any level, or only what runs when it is imported itself."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if run_on_import and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively; write the whole name"
+            for alias in node.names:  # "from apollo import chat" is the module apollo.chat
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in sources else str(node.module))
+        for child in ast.iter_child_nodes(node):
+            if not _for_types_only(child):
+                visit(child)
+
+    visit(ast.parse(sources[name]))
+    return found - {name}
+
+
+def layer_of(name: str) -> str:
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else "apollo"
+
+
+def upward_imports(sources: Sources) -> list[str]:
+    problems = []
+    for name in sources:
+        layer = layer_of(name)
+        for other in sorted(imports_of(name, sources)):
+            if other.split(".")[0] != "apollo":
+                continue
+            target = layer_of(other)
+            if target in SHELLS and layer not in SHELLS:
+                problems.append(f"{name} imports {other}, which is for scripts only")
+            elif layer not in SHELLS and ORDER.index(target) > ORDER.index(layer):
+                problems.append(f"{name} imports {other}, which lies above it")
+    return problems
+
+
+def import_cycle(sources: Sources) -> list[str]:
+    graph = {name: imports_of(name, sources, run_on_import=True) & {*sources} for name in sources}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def heavy_imports(start: str, sources: Sources, *, run_on_import: bool) -> list[str]:
+    """Chains from a module to torch or transformers, through our own modules too."""
+    chains, seen, waiting = [], {start}, [[start]]
+    while waiting:
+        chain = waiting.pop()
+        for other in sorted(imports_of(chain[-1], sources, run_on_import=run_on_import)):
+            if other.split(".")[0] in HEAVY:
+                chains.append(" -> ".join([*chain, other]))
+            elif other in sources and other not in seen:
+                seen.add(other)
+                waiting.append([*chain, other])
+    return chains
+
+
+def prints(sources: Sources) -> list[str]:
+    return [
+        f"{name}:{node.lineno}"
+        for name, text in sources.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+    ]
+
+
+def test_every_module_has_a_place_in_the_order() -> None:
+    layers = {layer_of(name) for name in read_sources()}
+    assert layers - {*ORDER, *SHELLS} == set()
+
+
+def test_imports_go_one_way() -> None:
+    assert upward_imports(read_sources()) == []
+
+
+def test_no_cycles() -> None:
+    assert import_cycle(read_sources()) == []
+
+
+@pytest.mark.parametrize("layer", WITHOUT_TORCH)
+def test_these_modules_do_without_torch(layer: str) -> None:
+    # cli and live reach the model, but only once there is work to do
+    only_on_import = layer in ("cli", "live")
+    found = heavy_imports(f"apollo.{layer}", read_sources(), run_on_import=only_on_import)
+    assert found == []
+
+
+def test_the_package_itself_imports_nothing_heavy() -> None:
+    assert heavy_imports("apollo", read_sources(), run_on_import=True) == []
+
+
+def test_nothing_is_printed() -> None:
+    assert prints(read_sources()) == []
+
+
+# ---- the checks notice what they are for ------------------------------------------------------
+
+
+def with_line(name: str, line: str) -> Sources:
+    sources = read_sources()
+    return {**sources, name: f"{sources[name]}\n{line}\n"}
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("apollo.clips", "from apollo.video import probe"),
+        ("apollo.clips", "import apollo.video"),
+        ("apollo.model", "from apollo import chat"),
+        ("apollo.model", "def later():\n    from apollo.chat import load"),
+        ("apollo.cache", "import apollo"),
+        ("apollo.chat", "from apollo.mm_utils import ApolloMMLoader"),
+        ("apollo.cli", "from apollo.conversation import conv_templates"),
+        ("apollo.train.loop", "import apollo.cli"),
+    ],
+)
+def test_an_upward_import_is_found(name: str, line: str) -> None:
+    found = upward_imports(with_line(name, line))
+    assert len(found) == 1 and found[0].startswith(f"{name} imports apollo")
+
+
+def test_an_import_for_types_only_is_no_import() -> None:
+    line = "if TYPE_CHECKING:\n    from apollo.chat import Apollo"
+    assert upward_imports(with_line("apollo.model", line)) == []
+
+
+def test_a_cycle_is_found() -> None:
+    cycle = import_cycle(with_line("apollo.errors", "import apollo.chat"))
+    assert {"apollo.errors", "apollo.chat"} <= {*cycle}
+
+
+def test_a_heavy_import_is_found_through_others_and_inside_functions() -> None:
+    sources = with_line("apollo.errors", "def later():\n    import torch.nn")
+    found = heavy_imports("apollo.clips", sources, run_on_import=False)
+    assert found == ["apollo.clips -> apollo.errors -> torch.nn"]
+    assert heavy_imports("apollo.clips", sources, run_on_import=True) == []
+
+
+def test_a_print_is_found() -> None:
+    assert len(prints(with_line("apollo.chat", "print('x')"))) == 1

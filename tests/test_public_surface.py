@@ -1,0 +1,153 @@
+"""What `import apollo` promises: its names, its price, and whose code runs."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+
+import apollo
+
+PUBLIC = [
+    "MODELS",
+    "Apollo",
+    "ApolloConfig",
+    "ApolloError",
+    "ApolloForCausalLM",
+    "CheckpointError",
+    "Done",
+    "Generation",
+    "PromptError",
+    "Reading",
+    "Sampling",
+    "SettingError",
+    "Text",
+    "VideoError",
+    "load",
+]
+HEAVY = "torch transformers gradio av cv2 numpy PIL safetensors huggingface_hub".split()
+
+
+def run_python(code: str, *args: str) -> str:
+    """stdout of a fresh interpreter, which must not fail."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *args], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_public_names_are_these() -> None:
+    assert apollo.__all__ == PUBLIC
+    assert {*PUBLIC} <= {*dir(apollo)}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_there_and_explained(name: str) -> None:
+    thing = getattr(apollo, name)
+    if inspect.isclass(thing) or inspect.isfunction(thing):
+        assert thing.__dict__.get("__doc__") if inspect.isclass(thing) else thing.__doc__
+
+
+def test_every_public_method_of_apollo_is_explained() -> None:
+    methods = [m for n, m in vars(apollo.Apollo).items() if callable(m) and n[0] != "_"]
+    assert len(methods) >= 5
+    assert [m.__name__ for m in methods if not m.__doc__] == []
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'lod'"):
+        apollo.lod  # noqa: B018
+
+
+def test_importing_is_cheap() -> None:
+    """No heavy package is loaded: that is what keeps the import under 0.3 s."""
+    code = "import sys, apollo; print(*[n for n in sys.argv[1:] if n in sys.modules])"
+    assert run_python(code, *HEAVY) == ""
+
+
+def test_importing_loads_only_these_modules_of_ours() -> None:
+    code = "import sys, apollo; print(*sorted(n for n in sys.modules if n.startswith('apollo')))"
+    assert run_python(code).split() == ["apollo", "apollo.errors", "apollo.settings"]
+
+
+# ---- transformers' Auto classes -------------------------------------------------------------------
+
+AUTO_MODEL = """
+import sys
+{imports}
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], trust_remote_code={trust})
+print(type(model).__module__, type(model).__name__, type(model.config).__module__)
+"""
+OURS = "apollo.model ApolloForCausalLM apollo.config"
+ORDERS = [
+    "import apollo\nfrom transformers import AutoModelForCausalLM",
+    "from transformers import AutoModelForCausalLM\nimport apollo",
+]
+
+
+@pytest.mark.parametrize("imports", ORDERS, ids=["apollo first", "transformers first"])
+def test_auto_classes_build_our_model(imports: str) -> None:
+    code = AUTO_MODEL.format(imports=imports, trust=False)
+    assert run_python(code, str(TINY)) == OURS
+
+
+def test_the_auto_config_is_ours_before_any_model_is_imported() -> None:
+    code = (
+        "import sys, apollo\nfrom transformers import AutoConfig\n"
+        "print(type(AutoConfig.from_pretrained(sys.argv[1])).__module__)"
+    )
+    assert run_python(code, str(TINY)) == "apollo.config"
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """The tiny checkpoint with code of its own wherever a file can name some."""
+    folder = tmp_path / "hostile"
+    shutil.copytree(TINY, folder)
+    code = (
+        "import pathlib\n"
+        f"pathlib.Path({str(tmp_path / 'executed')!r}).write_text('x')\n"
+        "class Model: pass\n"
+    )
+    claims = {
+        "config.json": {"AutoConfig": "evil.Model", "AutoModelForCausalLM": "evil.Model"},
+        "llm/config.json": {"AutoConfig": "evil.Model", "AutoModelForCausalLM": "evil.Model"},
+        "llm/tokenizer_config.json": {"AutoTokenizer": ["evil.Model", "evil.Model"]},
+        "vision_tower/config.json": {"AutoModel": "evil.Model"},
+    }
+    for name, auto_map in claims.items():
+        file = folder / name
+        values = json.loads(file.read_text())
+        file.write_text(json.dumps({**values, "auto_map": auto_map}))
+        (file.parent / "evil.py").write_text(code)
+    return folder
+
+
+@pytest.mark.parametrize("imports", ORDERS, ids=["apollo first", "transformers first"])
+def test_code_in_a_checkpoint_never_runs(hostile: Path, imports: str) -> None:
+    code = AUTO_MODEL.format(imports=imports, trust=True)
+    assert run_python(code, str(hostile)) == OURS
+    assert not (hostile.parent / "executed").exists()
+
+
+def test_the_hostile_code_would_run_without_our_registration(hostile: Path) -> None:
+    """So the test above can fail."""
+    code = (
+        "import sys\nfrom transformers import AutoConfig\n"
+        "AutoConfig.from_pretrained(sys.argv[1], trust_remote_code=True)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(hostile)], capture_output=True)
+    assert (hostile.parent / "executed").exists()
+
+
+def test_our_own_loading_runs_no_code_either(hostile: Path) -> None:
+    model = apollo.load(hostile, device="cpu")
+    assert type(model.model).__module__ == "apollo.model"
+    assert not (hostile.parent / "executed").exists()
