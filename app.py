@@ -164,9 +164,9 @@ def _write(
 
 def stop(conversation: Conversation, box: str, failed: bool = False) -> tuple:
     """Keeps what was written. A question that got no answer goes back into the box, before
-    anything typed since."""
+    anything typed since; otherwise the box is left alone, for someone may be typing in it."""
     question = conversation.end(failed)
-    return show(conversation, box="\n".join(filter(None, [question, box])))
+    return show(conversation, box="\n".join(filter(None, [question, box])) if question else KEEP)
 
 
 def fail(conversation: Conversation, box: str) -> tuple:
@@ -184,7 +184,7 @@ def change_video(conversation: Conversation, video: str | None, box: str) -> tup
         return stop(conversation, box)
     question = conversation.end()
     conversation.start(video)
-    return show(conversation, box=box or question)
+    return show(conversation, box=question if question and not box else KEEP)
 
 
 def ask(
@@ -376,6 +376,8 @@ def check_address(host_name: str, port: int) -> None:
     """Gradio reports a taken port with a traceback; this is the same as a sentence."""
     family = socket.AF_INET6 if ":" in host_name else socket.AF_INET
     try:
+        if not port:
+            raise OverflowError("port must be 1-65535")
         socket.create_server((host_name, port), family=family).close()
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -54,10 +54,9 @@ def open_video(path: str, threads: int) -> Iterator[tuple[Any, Any]]:
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": _FORMATS,
-        "fflags": "+genpts",  # AVI stores no timestamps for B-frames
     }
     try:
-        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
+        container = av.open(path, options=options, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(_why_not_open(path, error)) from error
     with container:
@@ -141,10 +140,10 @@ def _mp4_boxes(path: str) -> list[bytes]:
 
 
 def is_picture(path: str) -> bool:
-    """Whether it is one of the formats for still pictures; moving GIFs are asked about elsewhere."""
+    """Whether Pillow knows the format. It also knows moving GIFs; callers ask about those first."""
     try:
         with Image.open(path) as image:
-            return image.format not in ("MPEG",)
+            return image.format != "MPEG"  # Pillow knows the name of that one, no more
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
     except Image.DecompressionBombWarning:

@@ -1,7 +1,7 @@
 """A stand-in for a loaded model: same events, answers we can predict, no weights.
 
-The question decides what happens: "slow" writes for minutes, "hang" is silent for minutes before its
-first word, "boom" is a bug, "markup" writes HTML. Otherwise the answer repeats the question and
+The question decides what happens: "slow" writes for minutes, "hang" is silent for minutes before
+its first word, "boom" is a bug, "markup" writes HTML. Otherwise the answer repeats the question and
 says how many messages it was given. Videos are really probed, so bad files give real sentences.
 """
 

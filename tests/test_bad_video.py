@@ -123,7 +123,7 @@ BAD = [
     ("photo.mp4", picture, "photo.mp4 is a picture, not a video; give it as an image."),
     ("modern.mp4", webp, "modern.mp4 is a picture, not a video; give it as an image."),
     ("list.mp4", concat_script, "list.mp4 is not a video file this program can read"),
-    ("live.mp4", playlist, "live.mp4 is not a video file this program can read"),
+    ("live.m3u8", playlist, "live.m3u8 is not a video file this program can read"),
     ("raw.h264", write_video, "raw.h264 has no timestamps; put it into mp4 or mkv first."),
     ("rare.mp4", unknown_codec, "rare.mp4 uses the codec Q9z7, which this build cannot decode"),
     ("odd.mp4", unknown_codec_mkv, "odd.mp4 uses the codec V_MPEG9/ISO/AVC, which this build"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 from pathlib import Path
 
@@ -13,13 +14,13 @@ import apollo
 ROOT = Path(apollo.__file__).parent
 # Left to right only. A folder stands for all of its modules; "apollo" is the package itself,
 # whose public names come from everything up to chat.
-ORDER = """
-    constants errors settings models config clips prompt opening packets pictures video transforms
-    internvideo2 towers resampler merge checkpoint quantize placement building model
-    cache events seeing streaming chat apollo train evaluate live cli __main__
-""".split()
+ORDER = (  # noqa: SIM905
+    "constants errors settings models config clips prompt opening packets pictures video "
+    "transforms internvideo2 towers resampler merge checkpoint quantize placement building model "
+    "cache events seeing streaming chat apollo train evaluate live cli __main__"
+).split()
 SHELLS = ("mm_utils", "conversation", "conversations")  # for other people's scripts
-WITHOUT_TORCH = (
+WITHOUT_TORCH = (  # noqa: SIM905
     "constants errors settings models clips prompt opening packets pictures video live cli"
 ).split()
 HEAVY = ("torch", "transformers")
@@ -27,6 +28,7 @@ HEAVY = ("torch", "transformers")
 Sources = dict[str, str]  # module name -> source text
 
 
+@functools.cache
 def read_sources() -> Sources:
     """Every module of the package: "apollo", "apollo.chat", "apollo.train.loop", ..."""
     sources = {}
@@ -35,6 +37,9 @@ def read_sources() -> Sources:
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         sources[name] = file.read_text(encoding="utf-8")
     return sources
+
+
+parse = functools.cache(ast.parse)
 
 
 def _for_types_only(node: ast.AST) -> bool:
@@ -59,7 +64,7 @@ def imports_of(name: str, sources: Sources, *, run_on_import: bool = False) -> s
             if not _for_types_only(child):
                 visit(child)
 
-    visit(ast.parse(sources[name]))
+    visit(parse(sources[name]))
     return found - {name}
 
 
@@ -110,7 +115,7 @@ def prints(sources: Sources) -> list[str]:
     return [
         f"{name}:{node.lineno}"
         for name, text in sources.items()
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(parse(text))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
     ]
 

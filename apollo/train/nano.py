@@ -54,7 +54,7 @@ NUM_STEPS = {
     "language": 1400,
     "slots": 800,
     "connect": 300,
-    "joint": 800,
+    "joint": 600,
 }
 BATCH_SIZE = {"image": 64, "video": 32, "language": 8, "slots": 32, "connect": 32, "joint": 8}
 LR = {
