@@ -194,7 +194,15 @@ def ask(
     top_p: float,
     max_output_tokens: int,
 ) -> Iterator[str]:
-    """Answers a question about a video. Every update is the whole answer so far."""
+    """Answers a question about a video. Every update is the whole answer so far.
+
+    Args:
+        video: the video file
+        question: what to ask about it
+        temperature: 0 always gives the likeliest answer; higher is more varied
+        top_p: choose among the likeliest words up to this share
+        max_output_tokens: the longest answer
+    """
     text = ""
     messages = [{"role": "user", "content": question}]
     for kind, piece in answer(video, messages, temperature, top_p, max_output_tokens):

@@ -19,11 +19,14 @@ from transformers import (
     GenerationConfig,
     PreTrainedTokenizerBase,
 )
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import is_flash_attn_2_available
 
 from apollo.config import ApolloConfig
 from apollo.errors import CheckpointError, SettingError
 
+# any of these sets is a whole tokenizer; without one, transformers would make up an empty one
+TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("tokenizer.model",))
 ATTENTION = ("sdpa", "eager", "flash_attention_2")
 
 
@@ -47,11 +50,17 @@ def check_attention(implementation: str) -> str:
 def build_llm(config: ApolloConfig, attn: str) -> Any:
     """The language model of `llm/config.json` (Qwen2 in every released checkpoint)."""
     values = dict(config.llm_cfg)
-    try:
-        llm_config = AutoConfig.for_model(values.pop("model_type"), **values)
-    except (KeyError, ValueError, StrictDataclassError) as error:
+    kind = values.pop("model_type", None)
+    if kind not in CONFIG_MAPPING:
         raise CheckpointError(
-            "llm/config.json does not describe a language model this program knows "
+            f"llm/config.json names the language model {kind!r}, which the installed transformers "
+            "does not know; update it or take llm/config.json from the checkpoint again."
+        )
+    try:
+        llm_config = AutoConfig.for_model(kind, **values)
+    except (KeyError, TypeError, ValueError, StrictDataclassError) as error:
+        raise CheckpointError(
+            f"llm/config.json does not describe a {kind} language model "
             f"({' '.join(str(error).split())}); take it from the checkpoint again."
         ) from error
     return AutoModelForCausalLM.from_config(
@@ -61,6 +70,10 @@ def build_llm(config: ApolloConfig, attn: str) -> Any:
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of `llm/`."""
+    if not any(all((folder / name).is_file() for name in names) for names in TOKENIZER_FILES):
+        raise CheckpointError(
+            f"{folder} lacks tokenizer.json; the download is probably not complete."
+        )
     try:
         return AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:

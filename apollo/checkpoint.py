@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.jinja", "*.model"]
-MAPPED_BYTES = 64 * 2**20  # mapped file pages count as memory; the file is reopened after so many
+MAPPED_BYTES = 16 * 2**20  # mapped file pages count as memory; the file is reopened after so many
 MAX_SHARD_BYTES = 4 * 10**9
 
 

@@ -136,7 +136,11 @@ def add_demo_flags(parser: argparse.ArgumentParser) -> None:
         help="port to serve at (default %(default)s)",
     )
     parser.add_argument("--share", action="store_true", help="also make a public link for 72 hours")
-    parser.add_argument("--mcp", action="store_true", help="also offer /ask as an MCP tool")
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        help="also offer /ask as an MCP tool, for videos with a public address",
+    )
 
 
 # ---- commands --------------------------------------------------------------------------------

@@ -331,6 +331,19 @@ def test_what_looks_like_markup_is_shown_as_it_is():
     )
 
 
+def test_a_follow_up_does_not_read_the_video_again(monkeypatch: pytest.MonkeyPatch):
+    """Defect 8 of the original: every turn decoded and encoded the video again."""
+    host = Host(str(ROOT / "tests" / "data" / "golden" / "tiny-apollo"))
+    host.load(device="cpu")
+    monkeypatch.setattr(app, "host", host)
+    conversation = Conversation()
+    settings = (0, 1, 8)
+    first = list(app.send(conversation, VIDEO, "one", *settings))
+    second = list(app.send(conversation, VIDEO, "two", *settings))
+    assert "clips read" in first[-1][2] and "clips reused" in second[-1][2]
+    assert not any(str(status).startswith("Reading") for *_, status in second)
+
+
 # ---- the page --------------------------------------------------------------------------------
 
 

@@ -95,7 +95,8 @@ def restore(file: Path, module: nn.Module, optimizer: MuonAdamW | None = None) -
     """Reads what `save` wrote; returns the step to go on with, 0 where there is nothing."""
     if not file.exists():
         return 0
-    parameters, states = _unique(module), {}
+    parameters = _unique(module)
+    states: dict[int, dict[str, Tensor]] = {}
     with safe_open(file, framework="pt") as handle:
         step = int(handle.metadata()["step"])
         for name in handle.keys():  # noqa: SIM118

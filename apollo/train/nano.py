@@ -135,7 +135,7 @@ def train_joint(folder: Path, seed: int) -> ApolloForCausalLM:
     torch.manual_seed(seed + 5)
     task = JointTask(language, model)
     _run("joint", task, partial(joint_batches, model), folder, seed)
-    model.to(torch.bfloat16).save_pretrained(folder / "apollo-nano")
+    model.bfloat16().save_pretrained(folder / "apollo-nano")  # half the size, the same answers
     return model
 
 

@@ -1,0 +1,95 @@
+"""Shared by the tests that ask a tiny model: files, settings, and what a question really costs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from conftest import GOLDEN, TINY
+
+from apollo import seeing
+from apollo.chat import Apollo, Text
+from apollo.errors import ApolloError
+from apollo.model import ApolloForCausalLM
+from apollo.models import card_of
+from apollo.settings import Generation
+
+VIDEOS = GOLDEN / "videos"
+SHORT = VIDEOS / "v01_8fps_4s.mp4"  # 2 clips
+TEN_S = VIDEOS / "v04_29p97fps_10s.mp4"
+LONG = VIDEOS / "v07_15fps_95s.mp4"  # 48 clips
+PICTURE = GOLDEN / "images" / "image_a_landscape.png"
+GREEDY = Generation(temperature=0, max_new_tokens=12)
+VARIED = Generation(temperature=1.5, top_p=1, max_new_tokens=16, seed=5)
+QUESTION = "What happens?"
+MESSAGES = [
+    {"role": "user", "content": "What is first?"},
+    {"role": "assistant", "content": "A ball."},
+    {"role": "user", "content": "And <|video_token|> then?"},
+]
+
+
+@pytest.fixture
+def apollo(tiny_model: Any) -> Apollo:
+    """A fresh cache over the shared tiny model."""
+    return Apollo(tiny_model, card_of(str(TINY)))
+
+
+@dataclass
+class Calls:
+    """What was really decoded, encoded and computed."""
+
+    clips: list[Any] = field(default_factory=list)  # whose frames were decoded
+    encoded: int = 0  # clips that went through the towers
+    layers: list[int] = field(default_factory=list)  # runs of each LLM layer
+
+
+@pytest.fixture
+def calls(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
+    seen = Calls()
+    read_clips, encode_clips = seeing.read_clips, ApolloForCausalLM.encode_clips
+
+    def reading(path: Any, clips: Any, **keywords: Any) -> Iterator[Any]:
+        with contextlib.closing(read_clips(path, clips, **keywords)) as frames:  # type: ignore
+            for clip, pictures in zip(clips, frames, strict=True):
+                seen.clips.append(clip)
+                yield pictures
+
+    def encoding(self: Any, pixels: Any) -> Any:
+        seen.encoded += len(pixels[0])
+        return encode_clips(self, pixels)
+
+    monkeypatch.setattr(seeing, "read_clips", reading)
+    monkeypatch.setattr(ApolloForCausalLM, "encode_clips", encoding)
+    layers = tiny_model.llm.get_decoder().layers
+    seen.layers = [0] * len(layers)
+
+    def count(number: int) -> Any:
+        def run(*_: Any) -> None:
+            seen.layers[number] += 1
+
+        return run
+
+    hooks = [layer.register_forward_hook(count(i)) for i, layer in enumerate(layers)]
+    yield seen
+    for hook in hooks:
+        hook.remove()
+
+
+@pytest.fixture
+def endless(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No token ends an answer."""
+    monkeypatch.setattr(tiny_model.llm.generation_config, "eos_token_id", None)
+
+
+def text_of(events: list[Any]) -> str:
+    return "".join(event.piece for event in events if isinstance(event, Text))
+
+
+def refusal(error: pytest.ExceptionInfo[ApolloError]) -> str:
+    text = str(error.value)
+    assert "\n" not in text and text.endswith("."), text
+    return text
