@@ -31,7 +31,7 @@ class Stats:
     answer_tokens: int
     first_token_s: float
     tokens_per_s: float
-    note: str | None = None  # a sentence for the person: clips thinned out, file damaged
+    note: str | None = None  # a sentence for the person, when clips were thinned out
 
 
 @dataclass(frozen=True)

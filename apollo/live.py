@@ -16,6 +16,7 @@ import queue
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ Step = tuple[str, str]
 BEAT: Step = ("beat", "")
 BEAT_S = 0.2  # the longest silence
 UPDATE_S = 1 / 15  # the shortest time between two steps
+BURST_UPDATES = 3  # a burst of text takes at least about so many
 
 
 class Host:
@@ -165,8 +167,12 @@ class Conversation:
 
 
 def beats(items: Iterator[Step]) -> Generator[Step, None, None]:
-    """The same steps, run in a thread and paced: pieces that came together are joined, and `BEAT`
-    fills the silence. Closing this closes `items` as soon as they have yielded once more."""
+    """The same steps, run in a thread and paced; `BEAT` fills the silence.
+
+    A burst of text is spread over a few updates, so that an answer which came all at once is still
+    seen to be written, and no backlog lasts. Closing this closes `items` as soon as they have
+    yielded once more.
+    """
     inbox: queue.SimpleQueue[Step | BaseException | None] = queue.SimpleQueue()
     stop = threading.Event()
 
@@ -185,29 +191,38 @@ def beats(items: Iterator[Step]) -> Generator[Step, None, None]:
 
     # A copy of the context carries the visitor's request, which ZeroGPU's quota is counted by.
     threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True).start()
+    backlog: deque[Step | BaseException | None] = deque()
     try:
         while True:
-            batch = _next_batch(inbox)
-            steps = [item for item in batch if isinstance(item, tuple)]
-            for kind, group in itertools.groupby(steps, key=lambda step: step[0]):
-                texts = [text for _, text in group]
-                yield kind, "".join(texts) if kind == "text" else texts[-1]
-            if not batch:
-                yield BEAT
-            elif isinstance(batch[-1], BaseException):
-                raise batch[-1]
-            elif batch[-1] is None:
+            _wait_for_more(inbox, backlog)
+            step = _next_step(backlog) if backlog else BEAT
+            if step is None:
                 return
+            if isinstance(step, BaseException):
+                raise step
+            yield step
     finally:
         stop.set()
 
 
-def _next_batch(inbox: queue.SimpleQueue) -> list[Step | BaseException | None]:
-    """Everything that has come in, up to the end or a failure; empty after a silent `BEAT_S`."""
-    batch: list[Step | BaseException | None] = []
+def _wait_for_more(inbox: queue.SimpleQueue, backlog: deque) -> None:
+    """Moves what has come in to the backlog, at most `BEAT_S` after nothing has."""
     with contextlib.suppress(queue.Empty):
-        batch.append(inbox.get(timeout=BEAT_S))
+        if not backlog:
+            backlog.append(inbox.get(timeout=BEAT_S))
         time.sleep(UPDATE_S)
-        while isinstance(batch[-1], tuple):
-            batch.append(inbox.get_nowait())
-    return batch
+        while True:
+            backlog.append(inbox.get_nowait())
+
+
+def _next_step(backlog: deque[Step | BaseException | None]) -> Step | BaseException | None:
+    """Takes the next update: a share of the text that waits, or the last of other steps alike."""
+    first = backlog.popleft()
+    if not isinstance(first, tuple):
+        return first
+    kind = first[0]
+    alike = list(itertools.takewhile(lambda s: isinstance(s, tuple) and s[0] == kind, backlog))
+    num_more = len(alike) // BURST_UPDATES if kind == "text" else len(alike)
+    more = [backlog.popleft() for _ in range(num_more)]
+    texts = [first[1], *(step[1] for step in more if isinstance(step, tuple))]
+    return kind, "".join(texts) if kind == "text" else texts[-1]

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from conftest import GOLDEN, TINY
+from conftest import GOLDEN
 
 from apollo import seeing
-from apollo.chat import Apollo, Text
+from apollo.chat import Text
 from apollo.errors import ApolloError
 from apollo.model import ApolloForCausalLM
-from apollo.models import card_of
 from apollo.settings import Generation
 
 VIDEOS = GOLDEN / "videos"
@@ -32,12 +31,6 @@ MESSAGES = [
 ]
 
 
-@pytest.fixture
-def apollo(tiny_model: Any) -> Apollo:
-    """A fresh cache over the shared tiny model."""
-    return Apollo(tiny_model, card_of(str(TINY)))
-
-
 @dataclass
 class Calls:
     """What was really decoded, encoded and computed."""
@@ -47,13 +40,14 @@ class Calls:
     layers: list[int] = field(default_factory=list)  # runs of each LLM layer
 
 
-@pytest.fixture
-def calls(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
+@contextlib.contextmanager
+def counted(model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
+    """Counts while it is open."""
     seen = Calls()
     read_clips, encode_clips = seeing.read_clips, ApolloForCausalLM.encode_clips
 
-    def reading(path: Any, clips: Any, **keywords: Any) -> Iterator[Any]:
-        with contextlib.closing(read_clips(path, clips, **keywords)) as frames:  # type: ignore
+    def reading(path: Any, clips: Any) -> Iterator[Any]:
+        with contextlib.closing(read_clips(path, clips)) as frames:  # type: ignore[type-var]
             for clip, pictures in zip(clips, frames, strict=True):
                 seen.clips.append(clip)
                 yield pictures
@@ -62,27 +56,22 @@ def calls(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
         seen.encoded += len(pixels[0])
         return encode_clips(self, pixels)
 
-    monkeypatch.setattr(seeing, "read_clips", reading)
-    monkeypatch.setattr(ApolloForCausalLM, "encode_clips", encoding)
-    layers = tiny_model.llm.get_decoder().layers
-    seen.layers = [0] * len(layers)
-
-    def count(number: int) -> Any:
+    def counting(number: int) -> Any:
         def run(*_: Any) -> None:
             seen.layers[number] += 1
 
         return run
 
-    hooks = [layer.register_forward_hook(count(i)) for i, layer in enumerate(layers)]
-    yield seen
-    for hook in hooks:
-        hook.remove()
-
-
-@pytest.fixture
-def endless(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No token ends an answer."""
-    monkeypatch.setattr(tiny_model.llm.generation_config, "eos_token_id", None)
+    monkeypatch.setattr(seeing, "read_clips", reading)
+    monkeypatch.setattr(ApolloForCausalLM, "encode_clips", encoding)
+    layers = model.llm.get_decoder().layers
+    seen.layers = [0] * len(layers)
+    hooks = [layer.register_forward_hook(counting(i)) for i, layer in enumerate(layers)]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def text_of(events: list[Any]) -> str:

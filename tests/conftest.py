@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +45,33 @@ def tiny_model() -> Any:
     from apollo.model import ApolloForCausalLM
 
     return ApolloForCausalLM.from_pretrained(TINY)
+
+
+@pytest.fixture
+def apollo(tiny_model: Any) -> Any:
+    """The tiny model to talk to, with an empty cache."""
+    from apollo.chat import Apollo
+    from apollo.models import card_of
+
+    return Apollo(tiny_model, card_of(str(TINY)))
+
+
+@pytest.fixture
+def calls(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Counts what is really decoded, encoded and computed."""
+    from asking import counted
+
+    with counted(tiny_model, monkeypatch) as seen:
+        yield seen
+
+
+@pytest.fixture
+def endless(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No token ends an answer."""
+    monkeypatch.setattr(tiny_model.llm.generation_config, "eos_token_id", None)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the tiny checkpoint that a test may damage."""
+    return Path(shutil.copytree(TINY, tmp_path / "copy"))

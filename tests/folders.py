@@ -1,9 +1,8 @@
-"""Shared by the tests of reading and writing checkpoints: copies to damage, and how to look at them."""
+"""Shared by the tests of reading and writing checkpoints: how to change and look at a folder."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +43,6 @@ def assert_same_tensors(folder: Path, dtype: torch.dtype | None = None) -> None:
 
 def json_of(file: Path) -> Any:
     return json.loads(file.read_text())
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the tiny checkpoint that a test may damage."""
-    return Path(shutil.copytree(TINY, tmp_path / "copy"))
 
 
 def sentence(error: pytest.ExceptionInfo[ApolloError]) -> str:

@@ -12,8 +12,6 @@ from folders import SIGLIP, edit, json_of, refused
 
 from apollo.model import ApolloForCausalLM
 
-pytest_plugins = ["folders"]
-
 
 def test_damaged_files(folder: Path) -> None:
     file = folder / "llm/model.safetensors"

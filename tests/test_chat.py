@@ -30,10 +30,7 @@ from apollo.prompt import build_prompt, image_block, tokenize, video_block
 from apollo.settings import Generation, Sampling
 from apollo.video import probe
 
-pytest_plugins = ["asking"]
-
-
-# ---- events ----
+# ---- events ----------------------------------------------------------------------------------
 
 
 def test_events_come_in_order(apollo: Apollo, endless: None) -> None:
@@ -119,7 +116,7 @@ def test_an_image(apollo: Apollo) -> None:
         assert (events[-1].stats.clips, events[-1].stats.covered_s) == (0, 0.0)
 
 
-# ---- what is read ----
+# ---- what is read ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,7 @@ from apollo.errors import SettingError
 from apollo.model import ApolloForCausalLM
 from apollo.placement import pick_dtype
 
-pytest_plugins = ["folders"]
-
-
-# ---- round trip ----
+# ---- round trip ------------------------------------------------------------------------------
 
 
 def test_saving_writes_what_was_read(tiny_model: Any, tmp_path: Path) -> None:
@@ -96,7 +93,7 @@ def test_a_number_type_that_cannot_be(tiny_model: Any, name: str) -> None:
         pick_dtype(name, tiny_model.config)
 
 
-# ---- tensors that do not fit ----
+# ---- tensors that do not fit -----------------------------------------------------------------
 
 NAMES = {
     "llm": "model.layers.1.mlp.up_proj.weight",

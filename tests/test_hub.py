@@ -17,7 +17,7 @@ from apollo.errors import CheckpointError
 from apollo.model import ApolloForCausalLM
 from apollo.models import MODELS, card_of
 
-# ---- the hub ----
+# ---- the hub ---------------------------------------------------------------------------------
 
 
 def test_only_data_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_names_that_cannot_be_a_hub_id() -> None:
     refused("a/b/c", "a/b/c does not exist")
 
 
-# ---- short names ----
+# ---- short names -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

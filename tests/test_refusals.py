@@ -16,10 +16,7 @@ from apollo.chat import MODELS, Apollo, load
 from apollo.errors import PromptError, SettingError, VideoError
 from apollo.settings import Generation, Sampling
 
-pytest_plugins = ["asking"]
-
-
-# ---- what cannot be used ----
+# ---- what cannot be used ---------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -90,7 +87,7 @@ def test_whole_numbers_may_come_as_floats() -> None:
     assert type(generation.max_new_tokens) is int
 
 
-# ---- loading ----
+# ---- loading ---------------------------------------------------------------------------------
 
 
 def test_a_folder_loads(apollo: Apollo) -> None:

@@ -12,8 +12,6 @@ from apollo import streaming
 from apollo.chat import Apollo
 from apollo.settings import Generation
 
-pytest_plugins = ["asking"]
-
 
 def test_temperature_zero_is_deterministic(apollo: Apollo, endless: None) -> None:
     answers = {

@@ -15,8 +15,6 @@ from apollo.chat import Apollo, Done, Reading, Text
 from apollo.errors import SettingError
 from apollo.settings import Generation
 
-pytest_plugins = ["asking"]
-
 
 def open_files(path: Path) -> int:
     links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]

@@ -12,8 +12,6 @@ from apollo.cache import TokenCache, file_digest
 from apollo.chat import Apollo, Reading
 from apollo.settings import Sampling
 
-pytest_plugins = ["asking"]
-
 
 def test_a_second_question_decodes_and_encodes_nothing(apollo: Apollo, calls: Calls) -> None:
     first = list(apollo.events(QUESTION, SHORT, generation=GREEDY))
