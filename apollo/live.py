@@ -19,7 +19,6 @@ import uuid
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import apollo
@@ -80,8 +79,7 @@ class Host:
                 with contextlib.closing(events):
                     yield from map(_step, events)
         except apollo.ApolloError as error:
-            # Uploads lie in a long temporary folder that says nothing to the person.
-            yield "error", str(error).replace(video, Path(video).name) if video else str(error)
+            yield "error", str(error)
         except Exception:
             reference = uuid.uuid4().hex[:8]
             log.exception("apollo: answering failed, reference %s", reference)

@@ -31,9 +31,11 @@ def _scene(name: str, motion: str, background: str, look_seed: int, **more: obje
 
 EXAMPLES: dict[str, Video] = {
     "example_1.mp4": Video((_scene("rocket", "up", "night sky", 7, word="DREAM"),)),
-    "example_2.mp4": Video((_scene("penguin", "left", "sea", 7, count=3),)),
+    "example_2.mp4": Video(
+        (_scene("snowman", "spin", "blue", 3), _scene("butterfly", "up", "grass", 13))
+    ),
     "example_3.mp4": Video(
-        (_scene("star", "spin", "purple", 7, colour="yellow", position="middle", duration_s=6.0),)
+        (_scene("star", "spin", "purple", 7, colour="yellow", position="middle"),)
     ),
 }
 
