@@ -263,7 +263,7 @@ def build() -> gr.Blocks:
                     elem_id="chat",
                     height="min(54vh, 560px)",
                     layout="bubble",
-                    placeholder="Choose a video, then ask: *What happens, and when?*",
+                    placeholder="Choose a video, then ask: *What happens in this video?*",
                     buttons=["copy"],
                     latex_delimiters=[],
                     show_label=False,
