@@ -82,6 +82,13 @@ def ask(page: playwright.Page, question: str) -> None:
     page.click("#send")
 
 
+def answered(page: playwright.Page, text: str) -> None:
+    """The answer is there and its turn is over: only then does Send take the next question."""
+    expect(answers(page).last).to_contain_text(text)
+    expect(page.locator("#status")).to_contain_text("first word")
+    page.wait_for_timeout(500)  # the page learns of the end just after the last update
+
+
 def box(page: playwright.Page) -> playwright.Locator:
     return page.locator("#question textarea")
 
@@ -125,9 +132,9 @@ def test_a_video_is_dropped_and_the_answer_streams(page: playwright.Page):
 def test_a_follow_up_keeps_the_conversation_and_a_new_video_ends_it(page: playwright.Page):
     upload(page, VIDEO)
     ask(page, "one")
-    expect(answers(page).last).to_contain_text("in message 1 and this is my answer.")
+    answered(page, "in message 1 and this is my answer.")
     ask(page, "two")
-    expect(answers(page).last).to_contain_text("in message 3 and this is my answer.")
+    answered(page, "in message 3 and this is my answer.")
     upload(page, OTHER_VIDEO)
     expect(answers(page)).to_have_count(0)
     ask(page, "three")
@@ -171,7 +178,7 @@ def test_a_bad_file_says_why_and_leaves_the_question_in_the_box(
 
 def test_an_example_is_one_click(page: playwright.Page):
     ask(page, "one")
-    expect(answers(page).last).to_contain_text("this is my answer.")
+    answered(page, "this is my answer.")
     page.locator("#examples tbody tr").first.click()
     expect(page.locator("#video video")).to_be_visible()
     expect(answers(page)).to_have_count(0)  # a new video, a new conversation
