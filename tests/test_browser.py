@@ -101,8 +101,8 @@ def questions(page: playwright.Page) -> playwright.Locator:
     return page.locator("#chat [data-testid=user]")
 
 
-def partial_texts(page: playwright.Page, end: str) -> list[str]:
-    """What the last answer said while it grew, until it contains `end`."""
+def watch(page: playwright.Page) -> None:
+    """From now on, keep what the last answer says whenever it changes."""
     page.evaluate(
         """() => {
             window.seen = [];
@@ -115,12 +115,20 @@ def partial_texts(page: playwright.Page, end: str) -> list[str]:
                 {subtree: true, childList: true, characterData: true});
         }"""
     )
-    expect(answers(page).last).to_contain_text(end)
+
+
+def partial_texts(page: playwright.Page, end: str) -> list[str]:
+    """What the answer said while it grew since `watch`, until it contains `end`."""
+    page.wait_for_function(
+        "end => window.seen.length > 1 && window.seen[window.seen.length - 1].includes(end)",
+        arg=end,
+    )
     return page.evaluate("window.seen")
 
 
 def test_a_video_is_dropped_and_the_answer_streams(page: playwright.Page):
     upload(page, VIDEO)
+    watch(page)
     ask(page, "What is it?")
     texts = partial_texts(page, "this is my answer.")
     assert len(set(texts)) >= 3
@@ -197,6 +205,7 @@ def test_retry_and_clear(page: playwright.Page):
     ask(page, "one")
     expect(answers(page).last).to_contain_text("this is my answer.")
     page.fill("#question textarea", "half a thought")
+    watch(page)
     page.click("#retry")
     texts = partial_texts(page, "this is my answer.")
     assert texts and texts[-1].startswith("You asked 'one' in message 1")
