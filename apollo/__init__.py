@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from apollo.errors import ApolloError, CheckpointError, PromptError, SettingError, VideoError
+from apollo.errors import (
+    AdapterError,
+    ApolloError,
+    CheckpointError,
+    DataError,
+    PromptError,
+    RecipeError,
+    SettingError,
+    VideoError,
+)
 from apollo.settings import Generation, Sampling
 
 if TYPE_CHECKING:
@@ -41,15 +50,18 @@ _LAZY = {
 
 __all__ = [
     "MODELS",
+    "AdapterError",
     "Apollo",
     "ApolloConfig",
     "ApolloError",
     "ApolloForCausalLM",
     "CheckpointError",
+    "DataError",
     "Done",
     "Generation",
     "PromptError",
     "Reading",
+    "RecipeError",
     "Sampling",
     "SettingError",
     "Text",

@@ -4,7 +4,10 @@ ApolloError
 ├── VideoError        the video or picture: missing, damaged, not a video, no frames, ...
 ├── PromptError       the question or conversation: empty, slots do not match, too long, ...
 ├── CheckpointError   the model files: missing, pickled, misshapen, unknown name, ...
-└── SettingError      a setting: out of range, not available on this machine, ...
+├── SettingError      a setting: out of range, not available on this machine, ...
+├── RecipeError       a training recipe: unknown key, nothing to train, ...
+├── DataError         a data file: broken line, missing video, wrong answer letter, ...
+└── AdapterError      a LoRA adapter: not one, or made for another base, ...
 
 The message is one plain sentence that names the input and the remedy; it is shown as it is on
 the command line and in the browser. Anything that is not an ApolloError is a bug of ours.
@@ -29,3 +32,15 @@ class CheckpointError(ApolloError):
 
 class SettingError(ApolloError, ValueError):
     """A setting is out of range or not available on this machine."""
+
+
+class RecipeError(ApolloError):
+    """A training recipe cannot be run as it is written."""
+
+
+class DataError(ApolloError):
+    """A record of a training or evaluation file cannot be used."""
+
+
+class AdapterError(ApolloError):
+    """An adapter cannot be read, or does not belong to this model."""

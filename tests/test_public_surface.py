@@ -16,15 +16,18 @@ import apollo
 
 PUBLIC = [
     "MODELS",
+    "AdapterError",
     "Apollo",
     "ApolloConfig",
     "ApolloError",
     "ApolloForCausalLM",
     "CheckpointError",
+    "DataError",
     "Done",
     "Generation",
     "PromptError",
     "Reading",
+    "RecipeError",
     "Sampling",
     "SettingError",
     "Text",
