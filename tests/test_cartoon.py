@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,12 +46,21 @@ def edits(a: str, b: str) -> int:
 # --- the vocabulary
 
 
+def test_every_thing_has_a_name_of_its_own_in_both_languages() -> None:
+    assert len(facts.OBJECTS) == 100
+    assert len({thing.singular for thing in facts.OBJECTS}) == 100
+    chinese = {thing.zh for thing in facts.OBJECTS}
+    assert len(chinese) == 100
+    assert all(re.fullmatch("[\u4e00-\u9fff]+", name) for name in chinese)
+    assert all(re.fullmatch("[\u4e00-\u9fff]", t.zh_measure) for t in facts.OBJECTS)
+
+
 def test_plurals_and_articles_are_right() -> None:
     plurals = {thing.singular: thing.plural for thing in facts.OBJECTS}
     irregular = {
         "mouse": "mice", "sheep": "sheep", "fish": "fish", "snowman": "snowmen", "fox": "foxes",
         "octopus": "octopuses", "butterfly": "butterflies", "strawberry": "strawberries",
-        "cactus": "cactuses", "bus": "buses",
+        "cactus": "cactuses", "bus": "buses", "trophy": "trophies",
     }  # fmt: skip
     assert {s: p for s, p in plurals.items() if p != s + "s"} == irregular
     with_an = {thing.singular for thing in facts.OBJECTS if thing.article == "an"}
@@ -61,7 +71,7 @@ def test_names_are_unique_and_of_the_promised_number() -> None:
     names = [n for t in facts.OBJECTS for n in {t.singular, t.plural}]
     assert len(names) == len(set(names))
     numbers = (len(facts.SPRITES), len(facts.SHAPES), len(facts.BACKGROUNDS), len(facts.MOTIONS))
-    assert numbers == (64, 6, 12, 9)
+    assert numbers == (94, 6, 12, 9)
     assert set(facts.SLOT_SIZES) == set(facts_of_clip(video_from_seed(0), 0))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from apollo.models import NANO_FOLDER
 from apollo.settings import Generation
 from apollo.train.cartoon import phrases
 from apollo.train.cartoon.encode import write_grey_video, write_video
+from apollo.train.cartoon.facts import OBJECT_ID
 from apollo.train.cartoon.make_examples import EXAMPLES
 from apollo.train.cartoon.world import video_from_seed
 from apollo.train.score import Scored, interval, questions, same, score, table
 
 ROOT = Path(__file__).parent.parent
 ASSETS = ROOT / "assets"
+SINCE_TRAINED = range(65, 95)  # ids of the objects that came after these weights
 GREEDY = Generation(temperature=0, max_new_tokens=64)
 
 
@@ -63,8 +66,10 @@ def test_the_example_files_are_what_the_generator_makes(tmp_path: Path) -> None:
 def test_the_answer_follows_the_video_and_not_the_odds(nano: Any, tmp_path: Path) -> None:
     """Held-out videos: far more objects named with the video than with a grey one in its place."""
     shown, grey, right, guessed = tmp_path / "shown.mp4", tmp_path / "grey.mp4", 0, 0
-    for seed in range(24):
-        video = video_from_seed(8_000_000_000 + seed, split="held-out", num_scenes=1)
+    seeds = range(8_000_000_000, 9_000_000_000)
+    fresh = (video_from_seed(seed, split="held-out", num_scenes=1) for seed in seeds)
+    learned = (v for v in fresh if OBJECT_ID[v.scenes[0].object] not in SINCE_TRAINED)
+    for video in itertools.islice(learned, 24):
         write_video(video, shown, size_px=240, fps=8)
         write_grey_video(video.duration_s, grey, size_px=240, fps=8)
         noun = phrases.main_noun(video.scenes[0])

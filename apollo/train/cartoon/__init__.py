@@ -1,6 +1,7 @@
 """A generated cartoon world: videos whose every fact is known, with questions and answers.
 
-facts      the vocabulary: objects, colours, backgrounds, motions, words, positions
+things     the objects and their names
+facts      the rest of the vocabulary: colours, backgrounds, motions, words, positions
 world      Scene and Video, and how they are sampled; which combinations are held out
 layout     where everything of a scene is at a moment, in units of the frame's height
 sprites    pictures of objects and shapes; backdrops: of backgrounds; lettering: of words

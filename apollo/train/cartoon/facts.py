@@ -9,114 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from apollo.train.cartoon.things import OBJECT_BY_NAME, OBJECTS, SHAPES, SPRITES, Thing
+
+__all__ = ["OBJECTS", "OBJECT_BY_NAME", "SHAPES", "SPRITES", "Thing"]  # passed on from `things`
+
 Rgb = tuple[int, int, int]
 
-
-@dataclass(frozen=True)
-class Thing:
-    """An object with a name. `glyph` is its emoji; shapes have none, they are drawn in a colour.
-
-    `spin_step_deg`: the range of turns between two sampled frames (0.5 s) that really look like
-    a turn, which depends on the symmetry of the picture. None: turning it shows nothing.
-    """
-
-    singular: str
-    plural: str
-    article: str = "a"
-    glyph: str | None = None
-    spin_step_deg: tuple[float, float] | None = (65.0, 110.0)
-
-    @property
-    def is_shape(self) -> bool:
-        return self.glyph is None
-
-
-def _thing(glyph: str, singular: str, plural: str | None = None, article: str = "a") -> Thing:
-    return Thing(singular, plural or singular + "s", article, glyph)
-
-
-SPRITES: tuple[Thing, ...] = (
-    # animals
-    _thing("🐱", "cat"),
-    _thing("🐕", "dog"),
-    _thing("🐭", "mouse", "mice"),
-    _thing("🐄", "cow"),
-    _thing("🐷", "pig"),
-    _thing("🐑", "sheep", "sheep"),
-    _thing("🦓", "zebra"),
-    _thing("🦁", "lion"),
-    _thing("🐘", "elephant", article="an"),
-    _thing("🐒", "monkey"),
-    _thing("🐰", "rabbit"),
-    _thing("🐸", "frog"),
-    _thing("🐼", "panda"),
-    _thing("🦊", "fox", "foxes"),
-    _thing("🐔", "chicken"),
-    _thing("🦉", "owl", article="an"),
-    _thing("🐧", "penguin"),
-    _thing("🐠", "fish", "fish"),
-    _thing("🐳", "whale"),
-    _thing("🐙", "octopus", "octopuses", article="an"),
-    _thing("🦀", "crab"),
-    _thing("🐢", "turtle"),
-    _thing("🐍", "snake"),
-    _thing("🦋", "butterfly", "butterflies"),
-    _thing("🐝", "bee"),
-    _thing("🐞", "ladybug"),
-    _thing("🐌", "snail"),
-    _thing("🦩", "flamingo"),
-    # food and plants
-    _thing("🍎", "apple", article="an"),
-    _thing("🍌", "banana"),
-    _thing("🍓", "strawberry", "strawberries"),
-    _thing("🍉", "watermelon"),
-    _thing("🍍", "pineapple"),
-    _thing("🍋", "lemon"),
-    _thing("🥕", "carrot"),
-    _thing("🍕", "pizza"),
-    _thing("🍔", "burger"),
-    _thing("🎂", "cake"),
-    _thing("🍄", "mushroom"),
-    _thing("🌻", "sunflower"),
-    _thing("🌵", "cactus", "cactuses"),
-    _thing("🌳", "tree"),
-    # vehicles
-    _thing("🚗", "car"),
-    _thing("🚌", "bus", "buses"),
-    _thing("🚲", "bicycle"),
-    _thing("✈", "airplane", article="an"),
-    _thing("🚀", "rocket"),
-    _thing("⛵", "boat"),
-    _thing("🚜", "tractor"),
-    # things
-    _thing("🏠", "house"),
-    _thing("☂", "umbrella", article="an"),
-    _thing("🎸", "guitar"),
-    _thing("🥁", "drum"),
-    _thing("🔑", "key"),
-    _thing("⏰", "clock"),
-    _thing("📗", "book"),
-    _thing("🎈", "balloon"),
-    _thing("🔔", "bell"),
-    _thing("👑", "crown"),
-    _thing("👟", "shoe"),
-    _thing("🤖", "robot"),
-    _thing("👻", "ghost"),
-    _thing("⛄", "snowman", "snowmen"),
-    _thing("🎁", "present"),
-)
-
-SHAPES: tuple[Thing, ...] = (
-    Thing("circle", "circles", spin_step_deg=None),
-    Thing("square", "squares", spin_step_deg=(60.0, 70.0)),
-    Thing("triangle", "triangles", spin_step_deg=(60.0, 85.0)),
-    Thing("star", "stars", spin_step_deg=(100.0, 116.0)),
-    Thing("heart", "hearts"),
-    Thing("diamond", "diamonds", spin_step_deg=(65.0, 110.0)),
-)
-
-OBJECTS: tuple[Thing, ...] = SPRITES + SHAPES
-OBJECT_BY_NAME: dict[str, Thing] = {thing.singular: thing for thing in OBJECTS}
 
 COLOURS: dict[str, Rgb] = {
     "red": (222, 32, 36),
