@@ -15,13 +15,13 @@ ROOT = Path(apollo.__file__).parent
 # Left to right only. A folder stands for all of its modules; "apollo" is the package itself,
 # whose public names come from everything up to chat.
 ORDER = (  # noqa: SIM905
-    "constants errors settings models config clips prompt opening packets pictures video "
+    "constants errors settings models config clips prompt choices opening packets pictures video "
     "transforms internvideo2 towers resampler merge checkpoint quantize placement building model "
     "cache events seeing streaming chat apollo train evaluate live cli __main__"
 ).split()
 SHELLS = ("mm_utils", "conversation", "conversations")  # for other people's scripts
 WITHOUT_TORCH = (  # noqa: SIM905
-    "constants errors settings models clips prompt opening packets pictures video live cli"
+    "constants errors settings models clips prompt choices opening packets pictures video live cli"
 ).split()
 HEAVY = ("torch", "transformers")
 
