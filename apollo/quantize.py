@@ -17,6 +17,7 @@ from torch import nn
 from apollo.errors import SettingError
 
 KINDS = ("8bit", "4bit")
+CPU_BLOCK = 64  # bitsandbytes' fast path for CPUs packs whole blocks: 32 rows, 64 columns
 OTHER_KEYWORDS = ("quantization_config", "load_in_8bit", "load_in_4bit")
 
 
@@ -67,5 +68,7 @@ def _quantized(layer: nn.Linear, kind: str) -> nn.Module:
         small.weight = bitsandbytes.nn.Params4bit(
             layer.weight.data, requires_grad=False, quant_type="nf4"
         )
+        if any(side % CPU_BLOCK for side in shape):  # this layer takes the plain path on every CPU
+            small.support_avx512bf16_for_cpu = False
     small.bias = layer.bias
     return small
