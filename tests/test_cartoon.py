@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -71,7 +72,7 @@ def test_names_are_unique_and_of_the_promised_number() -> None:
     names = [n for t in facts.OBJECTS for n in {t.singular, t.plural}]
     assert len(names) == len(set(names))
     numbers = (len(facts.SPRITES), len(facts.SHAPES), len(facts.BACKGROUNDS), len(facts.MOTIONS))
-    assert numbers == (94, 6, 12, 9)
+    assert numbers == (94, 6, 12, 13)
     assert set(facts.SLOT_SIZES) == set(facts_of_clip(video_from_seed(0), 0))
 
 
@@ -124,7 +125,7 @@ def test_held_out_scenes_always_have_a_held_out_pair_and_cover_every_object() ->
 
 def test_a_few_per_cent_of_the_pairs_are_held_out() -> None:
     pairs = [held_out_pair(thing.singular) for thing in facts.SPRITES]
-    for kind, number in (("background", 12), ("motion", 9)):
+    for kind, number in (("background", 12), ("motion", 13)):
         share = sum(k == kind for k, _ in pairs) / (len(pairs) * number)
         assert 0.02 < share < 0.08
 
@@ -141,21 +142,42 @@ def test_scenes_of_a_video_can_be_told_apart() -> None:
         assert video.num_clips == sum(s.duration_s for s in video.scenes) / CLIP_DURATION_S
 
 
+def test_two_objects_always_have_a_relation_and_only_then() -> None:
+    scenes = [scene for seed in range(800) for scene in video_from_seed(seed).scenes]
+    assert all((s.relation is None) == (s.second_object is None) for s in scenes)
+    assert all(s.relation is None or s.position is None for s in scenes)
+    assert {s.relation for s in scenes} == {None, *facts.RELATIONS}
+
+
+def test_cuts_come_early_late_and_on_the_border() -> None:
+    videos = [video_from_seed(seed) for seed in range(600)]
+    shifts_s = [shift_s for video in videos for shift_s in video.cut_shifts_s]
+    assert min(shifts_s) == -0.9 and max(shifts_s) == 0.9
+    on_border = [v for v in videos if len(v.scenes) > 1 and not v.cut_shifts_s]
+    assert 100 < len(on_border) < 300
+    shown_s = [end_s - start_s for v in videos for start_s, end_s, _ in v.stage_spans()]
+    assert min(shown_s) > 1.19 and max(video.duration_s for video in videos) <= 20
+    for video in videos:
+        borders_s = [end_s for _, end_s, _ in video.spans()][:-1]
+        for border_s, cut_s in zip(borders_s, video.cuts_s(), strict=True):
+            assert abs(cut_s - border_s) < 0.91
+
+
 # --- files
 
 
-@pytest.mark.parametrize(("wide", "fps"), [(False, 8), (True, 5)])
-def test_a_written_video_decodes_to_what_was_drawn(tmp_path: Path, wide: bool, fps: int) -> None:
+@pytest.mark.parametrize(("aspect", "fps"), [(1.0, 8), (16 / 9, 5), (3 / 4, 8)])
+def test_a_written_video_decodes_to_what_was_drawn(tmp_path: Path, aspect: float, fps: int) -> None:
     video = video_from_seed(3, num_scenes=2)
     path = tmp_path / "video.mp4"
-    write_video(video, path, size_px=192, fps=fps, wide=wide)
+    write_video(video, path, size_px=192, fps=fps, aspect=aspect)
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
         assert stream.average_rate == fps
         assert float((stream.duration or 0) * stream.time_base) == pytest.approx(video.duration_s)
         decoded = [frame.to_ndarray(format="rgb24") for frame in file.decode(stream)]
-    drawn = list(iter_frames(video, size_px=192, fps=fps, wide=wide))
+    drawn = list(iter_frames(video, size_px=192, fps=fps, aspect=aspect))
     assert len(decoded) == len(drawn) == num_frames(video, fps) == video.duration_s * fps
     errors = [np.abs(a.astype(int) - b).mean() for a, b in zip(decoded, drawn, strict=True)]
     assert max(errors) < 5
@@ -173,8 +195,8 @@ def test_the_frames_of_a_clip_are_frames_of_the_file() -> None:
         np.testing.assert_array_equal(render_clip(video, clip, 96), wanted)
 
 
-@pytest.mark.parametrize("setting", [{"size_px": 97}, {"size_px": 16}, {"fps": 0}])
-def test_a_file_that_cannot_be_written_is_said_so(tmp_path: Path, setting: dict[str, int]) -> None:
+@pytest.mark.parametrize("setting", [{"size_px": 97}, {"size_px": 16}, {"fps": 0}, {"aspect": 9.0}])
+def test_a_file_that_cannot_be_written_is_said_so(tmp_path: Path, setting: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match="choose"):
         write_video(video_from_seed(0), tmp_path / "x.mp4", **setting)
 

@@ -19,11 +19,11 @@ from apollo.train.cartoon.facts import SLOT_SIZES
 from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.render import clip_times_s
 from apollo.train.cartoon.samples import (
-    WIDE_SHARE,
     Batch,
+    a_clip,
     collate,
     frames_at,
-    scene_clip,
+    sample_aspect,
     video_pixels,
 )
 from apollo.train.language import LanguageTask, answer_accuracy, chat_batches
@@ -38,9 +38,8 @@ TOWER_RATE = 0.2  # of the connector's
 def connect_sample(number: int, transforms: list[Any]) -> Batch:
     """One clip as both towers see it, with its facts."""
     rng = np.random.default_rng((number, 5))
-    video, clip = scene_clip(rng, number)
-    wide = bool(rng.random() < WIDE_SHARE)
-    frames = frames_at(video, clip_times_s(clip), rng, wide)
+    video, clip = a_clip(rng, number)
+    frames = frames_at(video, clip_times_s(clip), rng, sample_aspect(rng))
     pixels = {str(i): transform(frames) for i, transform in enumerate(transforms)}
     return {**pixels, "facts": facts_of_clip(video, clip)}
 

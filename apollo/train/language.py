@@ -23,6 +23,7 @@ from apollo.train.cartoon.facts import (
     MOTIONS,
     OBJECTS,
     POSITIONS,
+    RELATIONS,
     SLOT_SIZES,
     WORDS,
 )
@@ -45,7 +46,10 @@ SLOT_TEXTS: dict[str, list[str]] = {
     "colour": [f" {name}" for name in COLOURS],
     "background": [f" {background.is_phrase}" for background in BACKGROUNDS],
     "word": list(WORDS),  # in answers they follow a quotation mark
-    "position": [f" {phrase}" for _, _, phrase in POSITIONS.values()],
+    "place": [
+        *(f" {phrase}" for _, _, phrase in POSITIONS.values()),
+        *(f" {phrase}" for phrase in RELATIONS.values()),
+    ],
     "second_object": [f" {thing.singular}" for thing in OBJECTS],
 }
 

@@ -63,14 +63,13 @@ class ImageTask(nn.Module):
         logits = {name: head(features) for name, head in self.heads.items()}
         facts = {k: v[:, None, None].expand(features.shape[:3]) for k, v in batch["facts"].items()}
         shown, lettered = batch["object"] > 0, batch["letter"] > 0
-        everywhere = torch.ones_like(shown)
         main = shown & (batch["object"] == facts["object"])
         parts = {
             "object": balanced_loss(logits["object"], batch["object"]),
             "letter": balanced_loss(logits["letter"], batch["letter"]),
             "colour": where_loss(logits["colour"], batch["colour"], main),
             "count": where_loss(logits["count"], facts["count"], main),
-            "background": where_loss(logits["background"], facts["background"], everywhere),
+            "background": where_loss(logits["background"], facts["background"], batch["inside"]),
             "word": where_loss(logits["word"], facts["word"], lettered),
         }
         metrics = {

@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 from apollo.errors import SettingError
-from apollo.train.cartoon.render import frame_width_px, render_frame
+from apollo.train.cartoon.render import frame_shape_px, render_frame
 from apollo.train.cartoon.world import Video
 
 GREY = 127
@@ -26,11 +26,11 @@ def num_frames(video: Video, fps: int) -> int:
 
 
 def iter_frames(
-    video: Video, *, size_px: int, fps: int, wide: bool = False
+    video: Video, *, size_px: int, fps: int, aspect: float = 1.0
 ) -> Iterator[np.ndarray]:
     """Every frame of the video, (H, W, 3) uint8."""
     for i in range(num_frames(video, fps)):
-        yield render_frame(video, i / fps, size_px, wide=wide)
+        yield render_frame(video, i / fps, size_px, aspect=aspect)
 
 
 def write_video(
@@ -39,16 +39,18 @@ def write_video(
     *,
     size_px: int = 384,
     fps: int = 8,
-    wide: bool = False,
+    aspect: float = 1.0,
     crf: int = 18,
 ) -> None:
-    """Writes an MP4. `size_px` is the height; `crf` the quality, lower is better."""
+    """Writes an MP4. `size_px` is the shorter side, `aspect` width / height, a low `crf` good."""
     if size_px % 2 or not 64 <= size_px <= 2160:
         raise SettingError(f"size_px is {size_px}; choose an even number between 64 and 2160.")
     if not 1 <= fps <= 120:
         raise SettingError(f"fps is {fps}; choose a number between 1 and 120.")
-    shape = (frame_width_px(size_px, wide), size_px)
-    _write(path, iter_frames(video, size_px=size_px, fps=fps, wide=wide), shape, fps, crf)
+    if not 0.25 <= aspect <= 4:
+        raise SettingError(f"aspect is {aspect}; choose a width / height between 0.25 and 4.")
+    frames = iter_frames(video, size_px=size_px, fps=fps, aspect=aspect)
+    _write(path, frames, frame_shape_px(size_px, aspect), fps, crf)
 
 
 def write_grey_video(
@@ -63,13 +65,13 @@ def write_grey_video(
 def _write(
     path: str | os.PathLike[str],
     frames: Iterable[np.ndarray],
-    shape: tuple[int, int],
+    shape_px: tuple[int, int],
     fps: int,
     crf: int,
 ) -> None:
     with av.open(os.fspath(path), "w", format="mp4", options={"movflags": "+faststart"}) as file:
         stream = file.add_stream("libx264", rate=fps, options={"crf": str(crf)})
-        stream.width, stream.height = shape
+        stream.height, stream.width = shape_px
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, fps)
         stream.codec_context.colorspace = BT601

@@ -15,7 +15,6 @@ __all__ = ["OBJECTS", "OBJECT_BY_NAME", "SHAPES", "SPRITES", "Thing"]  # passed 
 
 Rgb = tuple[int, int, int]
 
-
 COLOURS: dict[str, Rgb] = {
     "red": (222, 32, 36),
     "orange": (255, 140, 10),
@@ -27,6 +26,10 @@ COLOURS: dict[str, Rgb] = {
     "white": (250, 250, 250),
     "black": (18, 18, 18),
 }
+COLOUR_ZH: dict[str, str] = {
+    "red": "红", "orange": "橙", "yellow": "黄", "green": "绿", "blue": "蓝", "purple": "紫",
+    "pink": "粉", "white": "白", "black": "黑",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,36 +39,46 @@ class Background:
     name: str
     is_phrase: str  # "The background is ___."
     where: str  # "A cat stays still ___."
+    zh_is: str  # after "背景是"
+    zh_where: str  # "一只猫___不动"
     rgb: Rgb
     clashes: tuple[str, ...]  # colours of shapes that would not stand out
     drawn: bool = False
     light_outline: bool = False  # the outline of sprites: light on dark backgrounds
 
 
-def _plain(name: str, rgb: Rgb, clashes: tuple[str, ...], light_outline: bool) -> Background:
+def _plain(
+    name: str, zh: str, rgb: Rgb, clashes: tuple[str, ...], light_outline: bool
+) -> Background:
     article = "an" if name[0] in "aeiou" else "a"
-    where = f"on {article} {name} background"
-    return Background(name, name, where, rgb, clashes, light_outline=light_outline)
+    where, zh_where = f"on {article} {name} background", f"在{zh}背景上"
+    return Background(name, name, where, zh, zh_where, rgb, clashes, light_outline=light_outline)
 
 
 BACKGROUNDS: tuple[Background, ...] = (
-    _plain("red", (200, 40, 40), ("red",), True),
-    _plain("yellow", (248, 216, 60), ("yellow",), False),
-    _plain("green", (50, 150, 70), ("green",), True),
-    _plain("blue", (50, 90, 205), ("blue",), True),
-    _plain("purple", (125, 60, 160), ("purple",), True),
-    _plain("white", (244, 244, 244), ("white",), False),
-    _plain("black", (20, 20, 22), ("black",), True),
-    _plain("grey", (135, 135, 138), (), True),
+    _plain("red", "红色", (200, 40, 40), ("red",), True),
+    _plain("yellow", "黄色", (248, 216, 60), ("yellow",), False),
+    _plain("green", "绿色", (50, 150, 70), ("green",), True),
+    _plain("blue", "蓝色", (50, 90, 205), ("blue",), True),
+    _plain("purple", "紫色", (125, 60, 160), ("purple",), True),
+    _plain("white", "白色", (244, 244, 244), ("white",), False),
+    _plain("black", "黑色", (20, 20, 22), ("black",), True),
+    _plain("grey", "灰色", (135, 135, 138), (), True),
     Background(
-        "sea", "the sea", "in front of the sea", (40, 130, 190), ("blue",), True, True
+        "sea", "the sea", "in front of the sea", "大海", "在海边", (40, 130, 190),
+        ("blue",), True, True,
     ),
     Background(
-        "night sky", "a night sky", "in front of a night sky", (18, 24, 66),
-        ("blue", "black"), True, True,
+        "night sky", "a night sky", "in front of a night sky", "夜空", "在夜空下",
+        (18, 24, 66), ("blue", "black"), True, True,
     ),
-    Background("grass", "grass", "on the grass", (110, 190, 80), ("green",), True, False),
-    Background("desert", "a desert", "in a desert", (235, 190, 120), ("yellow", "orange"), True),
+    Background(
+        "grass", "grass", "on the grass", "草地", "在草地上", (110, 190, 80), ("green",), True
+    ),
+    Background(
+        "desert", "a desert", "in a desert", "沙漠", "在沙漠里", (235, 190, 120),
+        ("yellow", "orange"), True,
+    ),
 )  # fmt: skip
 BACKGROUND_BY_NAME: dict[str, Background] = {b.name: b for b in BACKGROUNDS}
 
@@ -77,22 +90,31 @@ class Motion:
     name: str
     singular: str  # "It ___."
     plural: str  # "They ___.", "Does it ___?"
+    zh: str  # "它___。"
     direction: tuple[int, int] = (0, 0)
 
 
 MOTIONS: tuple[Motion, ...] = (
-    Motion("left", "moves to the left", "move to the left", (-1, 0)),
-    Motion("right", "moves to the right", "move to the right", (1, 0)),
-    Motion("up", "moves up", "move up", (0, -1)),
-    Motion("down", "moves down", "move down", (0, 1)),
-    Motion("bounce", "bounces", "bounce"),
-    Motion("still", "stays still", "stay still"),
-    Motion("spin", "spins", "spin"),
-    Motion("bigger", "gets bigger", "get bigger"),
-    Motion("smaller", "gets smaller", "get smaller"),
+    Motion("left", "moves to the left", "move to the left", "向左移动", (-1, 0)),
+    Motion("right", "moves to the right", "move to the right", "向右移动", (1, 0)),
+    Motion("up", "moves up", "move up", "向上移动", (0, -1)),
+    Motion("down", "moves down", "move down", "向下移动", (0, 1)),
+    Motion("bounce", "bounces", "bounce", "上下跳动"),
+    Motion("still", "stays still", "stay still", "静止不动"),
+    Motion("spin", "spins", "spin", "旋转"),
+    Motion("bigger", "gets bigger", "get bigger", "变大"),
+    Motion("smaller", "gets smaller", "get smaller", "变小"),
+    Motion("enter left", "comes in from the left", "come in from the left", "从左边进来", (1, 0)),
+    Motion(
+        "enter right", "comes in from the right", "come in from the right", "从右边进来", (-1, 0)
+    ),
+    Motion("leave left", "goes out to the left", "go out to the left", "从左边出去", (-1, 0)),
+    Motion("leave right", "goes out to the right", "go out to the right", "从右边出去", (1, 0)),
 )
 MOTION_BY_NAME: dict[str, Motion] = {motion.name: motion for motion in MOTIONS}
 PLACED_MOTIONS = ("still", "spin")  # only these leave the object where it is
+ENTER_MOTIONS = ("enter left", "enter right")
+LEAVE_MOTIONS = ("leave left", "leave right")
 
 COUNTS: dict[int, str] = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}
 
@@ -108,6 +130,34 @@ POSITIONS: dict[str, tuple[int, int, str]] = {
     "bottom": (1, 2, "at the bottom"),
     "bottom right": (2, 2, "in the bottom right"),
 }
+
+POSITION_ZH: dict[str, str] = {
+    "top left": "左上角", "top": "上方", "top right": "右上角",
+    "left": "左边", "middle": "中间", "right": "右边",
+    "bottom left": "左下角", "bottom": "下方", "bottom right": "右下角",
+}  # fmt: skip
+
+# Of the main object to the second one: name -> how a phrase about the main object goes on.
+RELATIONS: dict[str, str] = {
+    "left of": "to the left of",
+    "right of": "to the right of",
+    "above": "above",
+    "below": "below",
+    "follows": "following",
+}
+RELATION_ZH: dict[str, str] = {  # "猫在狗的___"; the last one is a verb: "猫___狗"
+    "left of": "左边", "right of": "右边", "above": "上面", "below": "下面", "follows": "跟着",
+}  # fmt: skip
+# Which relations a motion can have, so that it holds in every frame and no other one does.
+RELATIONS_OF_MOTION: dict[str, tuple[str, ...]] = {
+    "left": ("above", "below", "follows"),
+    "right": ("above", "below", "follows"),
+    "up": ("left of", "right of"),
+    "down": ("left of", "right of"),
+    "bounce": ("left of", "right of"),
+    **dict.fromkeys(("still", "spin", "bigger", "smaller"), tuple(RELATIONS)[:4]),
+}
+PLACES: tuple[str, ...] = (*POSITIONS, *RELATIONS)
 
 # Four to seven letters; any two differ by at least two edits, so one misread letter is no hit.
 WORDS: tuple[str, ...] = (
@@ -127,7 +177,7 @@ SLOT_SIZES: dict[str, int] = {
     "colour": len(COLOURS) + 1,
     "background": len(BACKGROUNDS) + 1,
     "word": len(WORDS) + 1,
-    "position": len(POSITIONS) + 1,
+    "place": len(PLACES) + 1,
     "second_object": len(OBJECTS) + 1,
 }
 
@@ -135,6 +185,6 @@ OBJECT_ID: dict[str, int] = {thing.singular: i for i, thing in enumerate(OBJECTS
 COLOUR_ID: dict[str, int] = {name: i for i, name in enumerate(COLOURS, start=1)}
 BACKGROUND_ID: dict[str, int] = {b.name: i for i, b in enumerate(BACKGROUNDS, start=1)}
 MOTION_ID: dict[str, int] = {motion.name: i for i, motion in enumerate(MOTIONS, start=1)}
-POSITION_ID: dict[str, int] = {name: i for i, name in enumerate(POSITIONS, start=1)}
+PLACE_ID: dict[str, int] = {name: i for i, name in enumerate(PLACES, start=1)}
 WORD_ID: dict[str, int] = {word: i for i, word in enumerate(WORDS, start=1)}
 LETTER_ID: dict[str, int] = {letter: i for i, letter in enumerate(LETTERS, start=1)}

@@ -13,10 +13,17 @@ from apollo.train.cartoon.facts import (
     LETTER_ID,
     MOTION_ID,
     OBJECT_ID,
-    POSITION_ID,
+    PLACE_ID,
+    SLOT_SIZES,
     WORD_ID,
 )
-from apollo.train.cartoon.layout import Placement, layout_of, place_objects
+from apollo.train.cartoon.layout import (
+    Placement,
+    frame_extent,
+    layout_of,
+    place_objects,
+    place_second,
+)
 from apollo.train.cartoon.lettering import CAP_PX, PAD_PX, word_picture
 from apollo.train.cartoon.render import word_box
 from apollo.train.cartoon.sprites import picture
@@ -26,9 +33,9 @@ POINTS_PER_PATCH = 3  # along each side of a patch, where the picture is looked 
 COVERED_SHARE = 0.3  # of a patch's points: then the patch shows the object
 
 
-def facts_of_clip(video: Video, clip_index: int) -> dict[str, int]:
+def facts_of_scene(scene: Scene) -> dict[str, int]:
     """One id per slot of `facts.SLOT_SIZES`, in that order."""
-    scene = video.scene_of_clip(clip_index)
+    place = scene.relation or scene.position
     return {
         "object": OBJECT_ID[scene.object],
         "count": scene.count,
@@ -36,9 +43,19 @@ def facts_of_clip(video: Video, clip_index: int) -> dict[str, int]:
         "colour": COLOUR_ID[scene.colour] if scene.colour else 0,
         "background": BACKGROUND_ID[scene.background],
         "word": WORD_ID[scene.word] if scene.word else 0,
-        "position": POSITION_ID[scene.position] if scene.position else 0,
+        "place": PLACE_ID[place] if place else 0,
         "second_object": OBJECT_ID[scene.second_object] if scene.second_object else 0,
     }
+
+
+def facts_of_clip(video: Video, clip_index: int) -> dict[str, int]:
+    """The facts of the scene that has most of the clip; without objects where none is there."""
+    t_s, scene = video.within(clip_index)
+    facts = facts_of_scene(scene)
+    first_s, last_s = scene.seen_s
+    if first_s <= t_s < last_s:
+        return facts
+    return {slot: facts[slot] if slot in ("background", "word") else 0 for slot in SLOT_SIZES}
 
 
 def _covered(
@@ -61,14 +78,13 @@ def _patch_share(hits: np.ndarray, grid: int) -> np.ndarray:
     return hits.reshape(grid, POINTS_PER_PATCH, grid, POINTS_PER_PATCH).mean(axis=(1, 3))
 
 
-def _letters(scene: Scene, grid: int) -> np.ndarray:
-    """The letter at each patch's centre, (grid, grid)."""
+def _letters(scene: Scene, centres: np.ndarray) -> np.ndarray:
+    """The letter at each patch's centre, (G, G); centres (G,) along either axis."""
     assert scene.word is not None
-    labels = np.zeros((grid, grid), np.int64)
+    labels = np.zeros((len(centres), len(centres)), np.int64)
     left, top, right, bottom = word_box(scene)
     text = layout_of(scene).text
     edges = np.array(word_picture(scene.word, text.font, text.colour).edges)
-    centres = (np.arange(grid) + 0.5) / grid
     letter = np.searchsorted(edges, (centres - left) / (right - left)) - 1  # (grid,)
     ids = np.array([LETTER_ID[c] for c in scene.word])
     in_word = (letter >= 0) & (letter < len(ids))
@@ -78,27 +94,46 @@ def _letters(scene: Scene, grid: int) -> np.ndarray:
     return labels
 
 
-def dense_labels(video: Video, t_s: float, grid: int) -> dict[str, np.ndarray]:
-    """Per patch of a square frame, (grid, grid) ints: "object", "colour" and "letter" ids.
+def _axis(number: int, span: float) -> np.ndarray:
+    """Middles of `number` equal parts of a square with side `span` around the scene, (number,)."""
+    return ((np.arange(number) + 0.5) / number - 0.5) * span + 0.5
 
-    A patch shows an object when at least COVERED_SHARE of it is covered; of overlapping
-    objects the one in front counts. Colour is that of a shape, 0 for sprites.
+
+def dense_labels(
+    video: Video, t_s: float, grid: int, *, aspect: float = 1.0
+) -> dict[str, np.ndarray]:
+    """Per patch, (grid, grid): "object", "colour", "letter" and "motion" ids, and "inside".
+
+    The grid lies on the frame after it was padded to a square. A patch shows an object when at
+    least COVERED_SHARE of it is covered; of overlapping objects the one in front counts. Colour is
+    that of a shape, 0 for sprites. Motion is that of the object there. Padding is not `inside`.
     """
     scene_t_s, scene = video.at(t_s)
+    width, height = frame_extent(aspect)
+    span = max(width, height)
     n = grid * POINTS_PER_PATCH
-    axis = (np.arange(n) + 0.5) / n
+    axis = _axis(n, span)
     points = np.stack(np.meshgrid(axis, axis))  # (2, n, n): x, y
+    in_frame = (np.abs(points[0] - 0.5) < width / 2) & (np.abs(points[1] - 0.5) < height / 2)
     objects = np.zeros((grid, grid), np.int64)
-    second = layout_of(scene).second
+    motions = np.zeros((grid, grid), np.int64)
+    second = place_second(scene, scene_t_s, aspect=aspect)
     if scene.second_object is not None and second is not None:
-        hits = _covered(scene, scene.second_object, None, second, points)
-        objects[_patch_share(hits, grid) >= COVERED_SHARE] = OBJECT_ID[scene.second_object]
+        hits = _covered(scene, scene.second_object, None, second, points) & in_frame
+        shown = _patch_share(hits, grid) >= COVERED_SHARE
+        objects[shown] = OBJECT_ID[scene.second_object]
+        motions[shown] = MOTION_ID[scene.motion if scene.relation == "follows" else "still"]
     hits = np.zeros((n, n), bool)
-    for place in place_objects(scene, scene_t_s):
+    for place in place_objects(scene, scene_t_s, aspect=aspect):
         hits |= _covered(scene, scene.object, scene.colour, place, points)
-    shown = _patch_share(hits, grid) >= COVERED_SHARE
+    shown = _patch_share(hits & in_frame, grid) >= COVERED_SHARE
     objects[shown] = OBJECT_ID[scene.object]
+    motions[shown] = MOTION_ID[scene.motion]
     colours = np.where(shown, COLOUR_ID[scene.colour] if scene.colour else 0, 0)
-    word = scene.word
-    letters = _letters(scene, grid) if word else np.zeros((grid, grid), np.int64)
-    return {"object": objects, "colour": colours, "letter": letters}
+    centres = _axis(grid, span)
+    letters = _letters(scene, centres) if scene.word else np.zeros((grid, grid), np.int64)
+    inside = _patch_share(in_frame, grid) > 0.5
+    return {
+        "object": objects, "colour": colours, "letter": letters, "motion": motions,
+        "inside": inside,
+    }  # fmt: skip

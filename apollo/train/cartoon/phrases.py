@@ -12,12 +12,14 @@ from apollo.train.cartoon.facts import (
     MOTION_BY_NAME,
     OBJECT_BY_NAME,
     POSITIONS,
+    RELATIONS,
 )
 from apollo.train.cartoon.world import Scene, Video
 
 UNKNOWN = "I don't know."
 NO_TEXT = "There is no text."
 NOTHING_ELSE = "Nothing else."
+EMPTY = "Nothing."  # in the picture but the background
 NOTHING_BEFORE = "Nothing, that is the start."
 NOTHING_AFTER = "Nothing, that is the end."
 
@@ -60,8 +62,10 @@ def verb(scene: Scene) -> str:
 
 
 def clause(scene: Scene) -> str:
-    """a cat moves to the left next to a bee on a blue background, with the text "LUCKY"."""
-    beside = f" next to {a_noun(scene.second_object)}" if scene.second_object else ""
+    """a cat moves to the left above a bee on a blue background, with the text "LUCKY"."""
+    beside = ""
+    if scene.second_object and scene.relation:
+        beside = f" {RELATIONS[scene.relation]} {a_noun(scene.second_object)}"
     text = f', with the text "{scene.word}"' if scene.word else ""
     main = a_noun(scene.object, scene.colour, scene.count)
     return f"{main} {verb(scene)}{beside} {BACKGROUND_BY_NAME[scene.background].where}{text}"

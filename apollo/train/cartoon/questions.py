@@ -83,7 +83,7 @@ def _word(rng: np.random.Generator, video: Video) -> Asked | None:
 
 
 def _when(rng: np.random.Generator, video: Video) -> Asked | None:
-    spans = list(video.spans())
+    spans = list(video.seen_spans())
     start_s, end_s, scene = spans[int(rng.integers(len(spans)))]
     answer = phrases.span_answer(start_s, end_s)
     if scene.word and rng.random() < 0.3:
@@ -124,11 +124,12 @@ def _neighbour(kind: str, step: int, nothing: str) -> Asker:
 
 def _at(rng: np.random.Generator, video: Video) -> Asked | None:
     second = int(rng.integers(1, int(video.duration_s)))
-    _, scene = video.at(float(second))
-    if any(start_s == second for start_s, _, _ in video.spans()):
-        return None  # a cut: two answers would be right
-    question = choice(rng, WHOLE["at"]).format(second=second)
-    return Asked(question, phrases.object_answer(scene), str(second))
+    borders_s = {t_s for a, b, _ in video.seen_spans() for t_s in (a, b)} - {0.0, video.duration_s}
+    if any(abs(second - border_s) < 1 for border_s in borders_s):
+        return None  # close to a change: two answers would be right
+    shown = [scene for a, b, scene in video.seen_spans() if a <= second < b]
+    answer = phrases.object_answer(shown[0]) if shown else phrases.EMPTY
+    return Asked(choice(rng, WHOLE["at"]).format(second=second), answer, str(second))
 
 
 def _unknown(rng: np.random.Generator, video: Video) -> Asked | None:

@@ -1,8 +1,8 @@
 """Draws a video: one frame, the frames of a clip, and a frame without its objects.
 
 In:  a Video and a time.  Out: uint8 RGB (H, W, 3); T frames of a clip as (T, H, W, 3).
-Odd: drawn at the asked-for size, never enlarged afterwards. A wide frame (16:9) shows the same
-     square scene in the middle of a wider background.
+Odd: drawn at the asked-for size, never enlarged afterwards. A frame that is no square (`aspect`:
+     width / height) shows the same square scene in the middle of a longer background.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ import numpy as np
 
 from apollo.train.cartoon.backdrops import NUM_VARIANTS, backdrop
 from apollo.train.cartoon.facts import BACKGROUND_BY_NAME
-from apollo.train.cartoon.layout import MARGIN, Placement, layout_of, place_objects
+from apollo.train.cartoon.layout import (
+    MARGIN,
+    Placement,
+    layout_of,
+    place_objects,
+    place_second,
+)
 from apollo.train.cartoon.lettering import word_picture
 from apollo.train.cartoon.sprites import scaled
 from apollo.train.cartoon.world import (
@@ -25,13 +31,13 @@ from apollo.train.cartoon.world import (
     Video,
 )
 
-WIDE_ASPECT = 16 / 9
 OWN_OUTLINE = {"white": False, "black": True}  # such shapes need the other one everywhere
 
 
-def frame_width_px(size_px: int, wide: bool) -> int:
-    """Width of a frame `size_px` high; even, as video files need it."""
-    return 2 * round(size_px * WIDE_ASPECT / 2) if wide else size_px
+def frame_shape_px(size_px: int, aspect: float) -> tuple[int, int]:
+    """(height, width) of a frame with this shorter side; the longer one is even, as files need."""
+    longer = size_px if aspect == 1 else 2 * round(size_px * max(aspect, 1 / aspect) / 2)
+    return (size_px, longer) if aspect >= 1 else (longer, size_px)
 
 
 def _blend(frame: np.ndarray, rgba: np.ndarray, left: int, top: int) -> None:
@@ -62,17 +68,19 @@ def _draw_object(
     height, width = frame.shape[:2]
     light = BACKGROUND_BY_NAME[scene.background].light_outline
     light = OWN_OUTLINE.get(colour or "", light)
-    size_px = max(2, round(place.size * height))
+    unit_px = min(height, width)
+    size_px = max(2, round(place.size * unit_px))
     rgba = scaled(name, colour, light, layout_of(scene).mirrored, size_px)
     if place.angle_deg:
         rgba = _turned(rgba, place.angle_deg)
-    x_px = place.x * height + (width - height) / 2
+    x_px = place.x * unit_px + (width - unit_px) / 2
+    y_px = place.y * unit_px + (height - unit_px) / 2
     half = rgba.shape[0] / 2
-    _blend(frame, rgba, round(x_px - half), round(place.y * height - half))
+    _blend(frame, rgba, round(x_px - half), round(y_px - half))
 
 
 def word_box(scene: Scene) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of the word's picture, in units of the frame's height."""
+    """Left, top, right, bottom of the word's picture, in units of the frame's shorter side."""
     assert scene.word is not None
     text = layout_of(scene).text
     image = word_picture(scene.word, text.font, text.colour)
@@ -94,25 +102,26 @@ def _draw_word(frame: np.ndarray, scene: Scene) -> None:
     height, width = frame.shape[:2]
     text = layout_of(scene).text
     left, top, right, bottom = word_box(scene)
-    width_px, height_px = round((right - left) * height), round((bottom - top) * height)
+    unit_px = min(height, width)
+    width_px, height_px = round((right - left) * unit_px), round((bottom - top) * unit_px)
     rgba = _scaled_word(scene.word, text.font, text.colour, width_px, height_px)
-    _blend(frame, rgba, round(left * height + (width - height) / 2), round(top * height))
+    left_px, top_px = left * unit_px + (width - unit_px) / 2, top * unit_px + (height - unit_px) / 2
+    _blend(frame, rgba, round(left_px), round(top_px))
 
 
-def render_backdrop(scene: Scene, size_px: int, *, wide: bool = False) -> np.ndarray:
+def render_backdrop(scene: Scene, size_px: int, *, aspect: float = 1.0) -> np.ndarray:
     """The scene's background and nothing else, (H, W, 3)."""
     variant = layout_of(scene).shade % NUM_VARIANTS
-    return backdrop(scene.background, variant, size_px, frame_width_px(size_px, wide)).copy()
+    return backdrop(scene.background, variant, *frame_shape_px(size_px, aspect)).copy()
 
 
-def render_frame(video: Video, t_s: float, size_px: int, *, wide: bool = False) -> np.ndarray:
-    """The frame at `t_s`, (size_px, W, 3); W is `size_px`, or 16/9 of it when `wide`."""
+def render_frame(video: Video, t_s: float, size_px: int, *, aspect: float = 1.0) -> np.ndarray:
+    """The frame at `t_s`, (H, W, 3); `size_px` is the shorter side, `aspect` W / H."""
     scene_t_s, scene = video.at(t_s)
-    frame = render_backdrop(scene, size_px, wide=wide)
-    second = layout_of(scene).second
+    frame = render_backdrop(scene, size_px, aspect=aspect)
+    second = place_second(scene, scene_t_s, aspect=aspect)
     if scene.second_object is not None and second is not None:
         _draw_object(frame, scene, scene.second_object, None, second)
-    aspect = frame.shape[1] / frame.shape[0]
     for place in place_objects(scene, scene_t_s, aspect=aspect):
         _draw_object(frame, scene, scene.object, scene.colour, place)
     if scene.word is not None:
@@ -126,7 +135,7 @@ def clip_times_s(clip_index: int) -> list[float]:
     return [start_s + i * FRAME_STEP_S for i in range(FRAMES_PER_CLIP)]
 
 
-def render_clip(video: Video, clip_index: int, size_px: int, *, wide: bool = False) -> np.ndarray:
+def render_clip(video: Video, clip_index: int, size_px: int, *, aspect: float = 1.0) -> np.ndarray:
     """The frames the model sees of a clip, (T, H, W, 3)."""
     times_s = clip_times_s(clip_index)
-    return np.stack([render_frame(video, t_s, size_px, wide=wide) for t_s in times_s])
+    return np.stack([render_frame(video, t_s, size_px, aspect=aspect) for t_s in times_s])

@@ -16,14 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from apollo.train.cartoon.facts import MOTION_ID, OBJECT_ID
-from apollo.train.cartoon.labels import dense_labels, facts_of_clip
+from apollo.train.cartoon.labels import dense_labels, facts_of_clip, facts_of_scene
 from apollo.train.cartoon.render import clip_times_s, render_frame
 from apollo.train.cartoon.world import Video, video_from_seed
 
 RENDER_SIZES_PX = (96, 128, 144, 192, 240)
 WORN_SHARE = 0.5  # of clips
-WIDE_SHARE = 0.2  # of the clips that the connector sees: 16:9, so padded by the transforms
+ODD_SHARE = 0.35  # of the videos are no squares, so the transforms pad them
+ODD_ASPECTS = (4 / 3, 3 / 2, 16 / 9, 3 / 4)
+CUT_SHARE = 0.25  # of the clips come from videos with several scenes, so a cut may be in them
 SEED_STRIDE = 1_000_003  # keeps the streams of the stages apart
 
 Batch = dict[str, Any]
@@ -42,57 +43,59 @@ def worn(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return out
 
 
+def sample_aspect(rng: np.random.Generator) -> float:
+    """Width / height of a video."""
+    return float(rng.choice(ODD_ASPECTS)) if rng.random() < ODD_SHARE else 1.0
+
+
 def frames_at(
-    video: Video, times_s: list[float], rng: np.random.Generator, wide: bool = False
+    video: Video, times_s: list[float], rng: np.random.Generator, aspect: float
 ) -> np.ndarray:
     """Frames (T, H, W, 3) at a random size, sometimes worn."""
     size_px = int(rng.choice(RENDER_SIZES_PX))
-    frames = [render_frame(video, t_s, size_px, wide=wide) for t_s in times_s]
+    frames = [render_frame(video, t_s, size_px, aspect=aspect) for t_s in times_s]
     return worn(np.stack(frames), rng)
 
 
-def scene_clip(rng: np.random.Generator, seed: int) -> tuple[Video, int]:
-    """A single-scene training video and one of its clips."""
-    video = video_from_seed(seed, num_scenes=1)
+def a_clip(rng: np.random.Generator, seed: int) -> tuple[Video, int]:
+    """A training video and one of its clips; most videos have a single scene."""
+    several = rng.random() < CUT_SHARE
+    video = video_from_seed(seed, num_scenes=2 + int(rng.integers(3)) if several else 1)
     return video, int(rng.integers(video.num_clips))
 
 
 def frame_sample(number: int, grid: int, transform: Any) -> Batch:
     """One frame for the image tower: pixels (3, S, S), patch labels (G, G), facts."""
     rng = np.random.default_rng((number, 1))
-    video, clip = scene_clip(rng, number)
+    video, clip = a_clip(rng, number)
+    aspect = sample_aspect(rng)
     t_s = clip_times_s(clip)[int(rng.integers(4))] + float(rng.uniform(0, 0.1))
-    pixels = transform(frames_at(video, [t_s], rng))[0]  # (1, 3, S, S) -> (3, S, S)
-    return {"pixels": pixels, **dense_labels(video, t_s, grid), "facts": facts_of_clip(video, clip)}
-
-
-def motion_labels(video: Video, objects: np.ndarray) -> np.ndarray:
-    """Per patch the motion of what is there, 0 where nothing is; a second object stays still."""
-    scene = video.scenes[0]
-    labels = np.where(objects == OBJECT_ID[scene.object], MOTION_ID[scene.motion], 0)
-    return np.where((objects > 0) & (labels == 0), MOTION_ID["still"], labels)
+    pixels = transform(frames_at(video, [t_s], rng, aspect))[0]  # (1, 3, S, S) -> (3, S, S)
+    labels = dense_labels(video, t_s, grid, aspect=aspect)
+    return {"pixels": pixels, **labels, "facts": facts_of_scene(video.at(t_s)[1])}
 
 
 def clip_sample(number: int, grid: int, transform: Any) -> Batch:
     """One clip for the video tower: pixels (3, T, S, S), labels (2, G, G) at the pairs' middles."""
     rng = np.random.default_rng((number, 2))
-    video, clip = scene_clip(rng, number)
+    video, clip = a_clip(rng, number)
+    aspect = sample_aspect(rng)
     times_s = clip_times_s(clip)
-    pixels = transform(frames_at(video, times_s, rng))
+    pixels = transform(frames_at(video, times_s, rng, aspect))
     middles_s = [(times_s[0] + times_s[1]) / 2, (times_s[2] + times_s[3]) / 2]
-    objects = np.stack([dense_labels(video, t_s, grid)["object"] for t_s in middles_s])
+    labels = [dense_labels(video, t_s, grid, aspect=aspect) for t_s in middles_s]
     return {
         "pixels": pixels,
-        "object": objects,
-        "motion": motion_labels(video, objects),
+        "object": np.stack([at["object"] for at in labels]),
+        "motion": np.stack([at["motion"] for at in labels]),
         "facts": facts_of_clip(video, clip),
     }
 
 
 def video_pixels(video: Video, transforms: list[Any], rng: np.random.Generator) -> list[Tensor]:
     """All clips of a video, one tensor per tower: (N, 3, T, S, S) and (N, T, 3, S, S)."""
-    wide = bool(rng.random() < WIDE_SHARE)
-    clips = [frames_at(video, clip_times_s(c), rng, wide) for c in range(video.num_clips)]
+    aspect = sample_aspect(rng)
+    clips = [frames_at(video, clip_times_s(c), rng, aspect) for c in range(video.num_clips)]
     return [torch.stack([transform(frames) for frames in clips]) for transform in transforms]
 
 

@@ -1,7 +1,9 @@
 """Videos as facts: what each scene shows, sampled from a seed, with some combinations held out.
 
 In:  a numpy Generator and the split.  Out: a frozen Video; nothing is drawn here.
-Odd: every object has exactly one pair that training never shows, either a background or a
+Odd: cuts of half the longer videos do not fall on the clip borders (`cut_shifts_s`): only the
+     switch comes early or late, what a scene shows keeps its time.
+     Every object has exactly one pair that training never shows, either a background or a
      motion, chosen by a hash of its name (about 4 % of all pairs). So every object can be tested
      in a combination the model has not seen, and adding words to the vocabulary moves few of them.
 """
@@ -12,6 +14,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
 import numpy as np
 
@@ -20,10 +23,13 @@ from apollo.train.cartoon.facts import (
     BACKGROUNDS,
     COLOURS,
     COUNTS,
+    ENTER_MOTIONS,
+    LEAVE_MOTIONS,
     MOTIONS,
     OBJECT_BY_NAME,
     PLACED_MOTIONS,
     POSITIONS,
+    RELATIONS_OF_MOTION,
     SHAPES,
     SPRITES,
     WORDS,
@@ -32,6 +38,7 @@ from apollo.train.cartoon.facts import (
 CLIP_DURATION_S = 2.0  # one clip of the model; scenes change only between clips
 FRAME_STEP_S = 0.5
 FRAMES_PER_CLIP = 4
+MAX_DURATION_S = 20.0
 
 SHAPE_SHARE = 0.2  # of all scenes
 WORD_SHARE = 0.5
@@ -39,6 +46,10 @@ SECOND_SHARE = 0.25  # of the scenes with a single object
 COUNT_SHARES = (0.5, 0.14, 0.13, 0.12, 0.11)  # of 1..5
 DURATION_SHARES = {2.0: 0.5, 4.0: 0.35, 6.0: 0.15}
 NUM_SCENES_SHARES = (0.4, 0.25, 0.2, 0.15)  # of 1..4 scenes
+EMPTY_SHARE = 0.5  # of the scenes in which something enters or leaves
+SHIFTED_SHARE = 0.5  # of the videos with cuts
+MAX_SHIFT_S = 0.9
+LEAST_SHOWN_S = 1.2
 TRIPLE_HELD_OUT_SHARE = 0.02
 MAX_TRIES = 10_000
 
@@ -56,19 +67,29 @@ class Scene:
     background: str
     position: str | None  # only of a single object that stays where it is
     word: str | None
-    second_object: str | None  # a smaller one beside it, always still
+    second_object: str | None  # a smaller one; still, unless the main one follows it
     duration_s: float  # a multiple of CLIP_DURATION_S
     look_seed: int
+    relation: str | None = None  # of the main object to the second one, given when there is one
+    empty_s: float = 0.0  # before something enters or after it left; whole clips
 
     @property
     def label(self) -> str:
         """The object as the held-out rule sees it: a red circle is not a blue circle."""
         return f"{self.colour} {self.object}" if self.colour else self.object
 
+    @property
+    def seen_s(self) -> tuple[float, float]:
+        """From when to when within the scene its objects are there."""
+        if self.motion in ENTER_MOTIONS:
+            return self.empty_s, self.duration_s
+        return 0.0, self.duration_s - self.empty_s
+
 
 @dataclass(frozen=True)
 class Video:
     scenes: tuple[Scene, ...]
+    cut_shifts_s: tuple[float, ...] = ()  # one per cut; empty: all on the clip borders
 
     @property
     def duration_s(self) -> float:
@@ -79,21 +100,46 @@ class Video:
         return round(self.duration_s / CLIP_DURATION_S)
 
     def spans(self) -> Iterator[tuple[float, float, Scene]]:
-        """(start_s, end_s, scene) of every scene."""
+        """(start_s, end_s, scene) of every scene, cuts on the clip borders."""
         start_s = 0.0
         for scene in self.scenes:
             yield start_s, start_s + scene.duration_s, scene
             start_s += scene.duration_s
 
+    def seen_spans(self) -> Iterator[tuple[float, float, Scene]]:
+        """The same without the parts in which the stage is empty."""
+        for start_s, _, scene in self.spans():
+            first_s, last_s = scene.seen_s
+            yield start_s + first_s, start_s + last_s, scene
+
+    def cuts_s(self) -> list[float]:
+        """When the picture really switches."""
+        borders_s = list(accumulate(scene.duration_s for scene in self.scenes))[:-1]
+        shifts_s = self.cut_shifts_s or (0.0,) * len(borders_s)
+        return [border_s + shift_s for border_s, shift_s in zip(borders_s, shifts_s, strict=True)]
+
+    def stage_spans(self) -> Iterator[tuple[float, float, Scene]]:
+        """(start_s, end_s, scene) as shown: cuts where they really are."""
+        cuts_s = self.cuts_s()
+        yield from zip([0.0, *cuts_s], [*cuts_s, self.duration_s], self.scenes, strict=True)
+
     def at(self, t_s: float) -> tuple[float, Scene]:
-        """The scene at a moment and the time within it; before and after, the nearest scene."""
-        for start_s, end_s, scene in self.spans():
-            if t_s < end_s:
-                return max(0.0, t_s - start_s), scene
-        return t_s - start_s, scene
+        """The scene shown at a moment, and the time since its clip border.
+
+        Beside a shifted cut that time is below zero, or past the scene's duration.
+        """
+        which = sum(t_s >= cut_s for cut_s in self.cuts_s())
+        return t_s - sum(s.duration_s for s in self.scenes[:which]), self.scenes[which]
 
     def scene_of_clip(self, clip_index: int) -> Scene:
-        return self.at((clip_index + 0.5) * CLIP_DURATION_S)[1]
+        """The scene that has most of a clip."""
+        return self.within(clip_index)[1]
+
+    def within(self, clip_index: int) -> tuple[float, Scene]:
+        """The same, with the time of the clip's start in it."""
+        t_s = clip_index * CLIP_DURATION_S
+        start_s, _, scene = next(span for span in self.spans() if t_s < span[1])
+        return t_s - start_s, scene
 
 
 def _hash(*names: str) -> int:
@@ -159,17 +205,22 @@ def _sample_scene(rng: np.random.Generator, held_out: bool) -> Scene:
         background = held_name if kind == "background" else background
         motion = held_name if kind == "motion" else motion
     count = int(rng.choice(len(COUNTS), p=COUNT_SHARES)) + 1
-    second = None
-    if count == 1 and rng.random() < SECOND_SHARE:
+    second = relation = None
+    if count == 1 and motion in RELATIONS_OF_MOTION and rng.random() < SECOND_SHARE:
         second = _pick(rng, [s.singular for s in SPRITES if s.singular != name])
+        relation = _pick(rng, RELATIONS_OF_MOTION[motion])
     placed = count == 1 and second is None and motion in PLACED_MOTIONS
     position = _pick(rng, list(POSITIONS)) if placed else None
     word = _pick(rng, WORDS) if rng.random() < WORD_SHARE else None
     durations = list(DURATION_SHARES)
     duration_s = durations[int(rng.choice(len(durations), p=list(DURATION_SHARES.values())))]
+    empty_s = 0.0
+    if motion in ENTER_MOTIONS + LEAVE_MOTIONS:  # one clip of it, before or after an empty one
+        empty_s = CLIP_DURATION_S if rng.random() < EMPTY_SHARE else 0.0
+        duration_s = empty_s + CLIP_DURATION_S
     return Scene(
         name, colour, count, motion, background, position, word, second, duration_s,
-        look_seed=int(rng.integers(2**31)),
+        look_seed=int(rng.integers(2**31)), relation=relation, empty_s=empty_s,
     )  # fmt: skip
 
 
@@ -178,9 +229,24 @@ def _fits_after(scene: Scene, scenes: list[Scene]) -> bool:
     seen = {name for s in scenes for name in (s.object, s.second_object) if name}
     if scene.object in seen or scene.second_object in seen:
         return False
+    if sum(s.duration_s for s in (*scenes, scene)) > MAX_DURATION_S:
+        return False
     if scene.word is not None and any(s.word == scene.word for s in scenes):
         return False
     return not scenes or scenes[-1].background != scene.background
+
+
+def _sample_shifts(rng: np.random.Generator, scenes: list[Scene]) -> tuple[float, ...]:
+    """How early or late each cut comes, in tenths of a second, so that every scene is seen."""
+    if len(scenes) == 1 or rng.random() >= SHIFTED_SHARE:
+        return ()
+    while True:
+        tenths = rng.integers(
+            round(-MAX_SHIFT_S * 10), round(MAX_SHIFT_S * 10) + 1, len(scenes) - 1
+        )
+        video = Video(tuple(scenes), tuple(int(tenth) / 10 for tenth in tenths))
+        if all(end_s - start_s >= LEAST_SHOWN_S for start_s, end_s, _ in video.stage_spans()):
+            return video.cut_shifts_s
 
 
 def sample_video(
@@ -197,7 +263,7 @@ def sample_video(
         if _fits_after(scene, scenes) and (held_out or not is_held_out(scene)):
             scenes.append(scene)
         if len(scenes) == num_scenes:
-            return Video(tuple(scenes))
+            return Video(tuple(scenes), _sample_shifts(rng, scenes))
     raise AssertionError(f"no {num_scenes} fitting scenes in {MAX_TRIES} tries")
 
 
