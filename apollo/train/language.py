@@ -98,11 +98,11 @@ def chat_sample(number: int, num_scenes: int, model: Any) -> dict[str, Any]:
     video = video_from_seed(number, num_scenes=num_scenes)
     if rng.random() < TEXT_ONLY_SHARE:
         turns = conversation(rng, video, turns=2, kinds=("chat",))
-        row = chat_row([(q, a) for q, a, _ in turns], None, model.tokenizer)
+        row = chat_row([(turn.question, turn.answer) for turn in turns], None, model.tokenizer)
         return {"row": row, "facts": None, "video": None}
     turns = conversation(rng, video, turns=TURNS)
     block = clips_block(video.num_clips, CLIP_DURATION_S, model.config.tokens_per_clip)
-    row = chat_row([(q, a) for q, a, _ in turns], block, model.tokenizer)
+    row = chat_row([(turn.question, turn.answer) for turn in turns], block, model.tokenizer)
     return {"row": row, "facts": facts_of_video(video), "video": video}
 
 

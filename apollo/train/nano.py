@@ -49,8 +49,8 @@ from apollo.train.tokenizer import train_tokenizer
 from apollo.train.vision import ImageTask, VideoTask
 
 NUM_STEPS = {
-    "image": 1600,
-    "video": 800,
+    "image": 5000,
+    "video": 2500,
     "language": 1400,
     "slots": 800,
     "connect": 300,

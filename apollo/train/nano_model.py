@@ -13,8 +13,8 @@ from apollo.config import ApolloConfig
 from apollo.model import ApolloForCausalLM
 from apollo.towers import InternVideo2Tower, SiglipTower, build_tower
 
-IMAGE_SIZE = 96  # pixels; the cartoon's objects are 20 to 55 of them wide
-PATCH = 12
+IMAGE_SIZE = 128  # pixels; the cartoon's objects are 26 to 70 of them wide
+PATCH = 16
 GRID = IMAGE_SIZE // PATCH  # 8
 NUM_STEPS = 2  # time steps of both towers: SigLIP sees frames 0 and 2, InternVideo2 pairs of frames
 TOWER_WIDTH = 128
@@ -22,7 +22,7 @@ TOKENS_PER_CLIP = 8  # one per slot of the cartoon world's facts
 LLM_WIDTH = 192
 MAX_LENGTH = 2048
 
-SIGLIP, INTERNVIDEO2 = "siglip-nano-patch12-96", "internvideo2-nano-patch12-96"
+SIGLIP, INTERNVIDEO2 = "siglip-nano-patch16-128", "internvideo2-nano-patch16-128"
 
 SIGLIP_CONFIG: dict[str, Any] = {
     "model_type": "siglip_vision_model",

@@ -22,7 +22,8 @@ from tqdm import tqdm
 import apollo
 from apollo.settings import Generation
 from apollo.train.cartoon.encode import write_grey_video, write_video
-from apollo.train.cartoon.questions import conversation
+from apollo.train.cartoon.judge import is_right
+from apollo.train.cartoon.questions import Turn, conversation
 from apollo.train.cartoon.world import Video, video_from_seed
 
 log = logging.getLogger(__name__)
@@ -52,31 +53,27 @@ class Scored:
 
     @property
     def right(self) -> bool:
-        return same(self.given, self.wanted)
+        return is_right(self.kind, self.wanted, self.given)
 
     @property
     def blind_right(self) -> bool:
-        return same(self.blind, self.wanted)
+        return is_right(self.kind, self.wanted, self.blind)
 
 
-def same(given: str, wanted: str) -> bool:
-    return given.strip().lower() == wanted.lower()
-
-
-def questions(seed: int, video: Video, extra: int = 3) -> list[tuple[str, str, str]]:
-    """(question, answer, kind): the four main kinds where they apply, then some others."""
+def questions(seed: int, video: Video, extra: int = 3) -> list[Turn]:
+    """The four main kinds where they apply, then some others."""
     rng = np.random.default_rng((seed, 7))
     asked = [turn for kind in ALWAYS for turn in conversation(rng, video, turns=1, kinds=(kind,))]
     asked += conversation(rng, video, turns=extra, kinds=MORE_KINDS)
     return [asked[i] for i in rng.permutation(len(asked))]
 
 
-def ask_all(model: apollo.Apollo, path: Path, asked: list[tuple[str, str, str]]) -> list[str]:
+def ask_all(model: apollo.Apollo, path: Path, asked: list[Turn]) -> list[str]:
     """The model's answers in one conversation, every earlier answer its own."""
     messages: list[dict[str, str]] = []
     generation = Generation(temperature=0, max_new_tokens=128)
-    for question, _, _ in asked:
-        messages.append({"role": "user", "content": question})
+    for turn in asked:
+        messages.append({"role": "user", "content": turn.question})
         answer = model.answer(path, messages, generation=generation)
         messages.append({"role": "assistant", "content": answer})
     return [message["content"] for message in messages[1::2]]
@@ -97,7 +94,7 @@ def score(model: apollo.Apollo, num_videos: int, num_scenes: int, seed: int) -> 
             answers = zip(
                 asked, ask_all(model, shown, asked), ask_all(model, grey, asked), strict=True
             )
-            for (question, wanted, kind), given, blind in answers:
+            for (question, wanted, kind, _), given, blind in answers:
                 results.append(Scored(number, num_scenes, kind, question, wanted, given, blind))
     return results
 

@@ -1,51 +1,88 @@
-"""The parts of a question: what was asked and answered, random picks, and filled templates."""
+"""The parts of a question: what was asked and answered, random picks, and filled wordings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from apollo.train.cartoon import phrases
+from apollo.train.cartoon import phrases, phrases_zh, wordings_en, wordings_zh
 from apollo.train.cartoon.world import Scene, Video
+
+LANGUAGES = ("en", "zh")
+WORDINGS = ("train", "held-out")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """`subject` tells two questions of a kind apart; the same one is not asked twice."""
+    """`subject` tells two questions of a kind apart; the same one is not asked twice.
+
+    `scene` is the one whose object was named last, which "it" means in the next question; `about`
+    the one the answer is about.
+    """
 
     question: str
     answer: str
     subject: str = ""
+    scene: Scene | None = None
+    about: Scene | None = None
 
 
-Asker = Callable[[np.random.Generator, Video], Asked | None]
+Chat = tuple[tuple[str, ...], tuple[str, ...], str]
 
 
-def choice(rng: np.random.Generator, items: Sequence[str]) -> str:
-    return items[int(rng.integers(len(items)))]
+@dataclass(frozen=True)
+class Asking:
+    """All that an asker needs: random picks, the video, and one language to ask in."""
+
+    rng: np.random.Generator
+    video: Video
+    say: Any  # the module `phrases` or `phrases_zh`
+    wordings: Mapping[str, Sequence[str]]
+    chat: Sequence[Chat]
+    held_out: bool  # wordings that training never sees
+    of: Scene | None = None  # what "it" means, in a follow-up question
+
+    def chance(self, share: float) -> bool:
+        return bool(self.rng.random() < share)
+
+    def choice(self, items: Sequence[Any]) -> Any:
+        return items[int(self.rng.integers(len(items)))]
+
+    def scene(self) -> Scene:
+        """The scene that "it" is about, or any."""
+        scene: Scene = self.of or self.choice(self.video.scenes)
+        return scene
+
+    @property
+    def single(self) -> bool:
+        return len(self.video.scenes) == 1
+
+    def fill(self, key: str, scene: Scene | None = None, **more: str) -> str:
+        """One wording of `key`, about the main object of a scene."""
+        names = {}
+        if scene is not None:
+            colour = None if key.startswith("colour") else scene.colour
+            names = self.say.names(scene.object, colour, scene.count)
+        template: str = self.choice(self.wordings[key])
+        return template.format(**{**names, **more})
 
 
-def a_scene(rng: np.random.Generator, video: Video) -> Scene:
-    return video.scenes[int(rng.integers(len(video.scenes)))]
+Asker = Callable[[Asking], Asked | None]
 
 
-def fill(template: str, scene: Scene, *, with_colour: bool = True, **more: str) -> str:
-    """The template about the main object of a scene."""
-    colour, count = (scene.colour if with_colour else None), scene.count
-    the = f"the {phrases.noun(scene.object, colour, count)}"
-    one = count == 1
-    values = {
-        "nouns": phrases.noun(scene.object, colour, 2),
-        "a": phrases.a_noun(scene.object, colour),
-        "the": the,
-        "it": "it" if one else "they",
-        "does": "does" if one else "do",
-        "Does": "Does" if one else "Do",
-        "is_": "is" if one else "are",
-        "move": "moves" if one else "move",
-        "object": "object" if one else "objects",
-        "shape": "shape" if one else "shapes",
-    }
-    return template.format(**{**values, **more})
+def asking(
+    rng: np.random.Generator,
+    video: Video,
+    *,
+    language: str = "en",
+    wordings: str = "train",
+    of: Scene | None = None,
+) -> Asking:
+    assert language in LANGUAGES and wordings in WORDINGS, (language, wordings)
+    say, book = (phrases, wordings_en) if language == "en" else (phrases_zh, wordings_zh)
+    held_out = wordings == "held-out"
+    table = book.HELD_OUT if held_out else book.TRAIN
+    return Asking(rng, video, say, table, book.CHAT, held_out, of)

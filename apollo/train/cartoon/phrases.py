@@ -9,6 +9,7 @@ from __future__ import annotations
 from apollo.train.cartoon.facts import (
     BACKGROUND_BY_NAME,
     COUNTS,
+    LEAVE_MOTIONS,
     MOTION_BY_NAME,
     OBJECT_BY_NAME,
     POSITIONS,
@@ -16,7 +17,9 @@ from apollo.train.cartoon.facts import (
 )
 from apollo.train.cartoon.world import Scene, Video
 
-UNKNOWN = "I don't know."
+UNKNOWN = "I can't tell from the video."
+YES, NO = "Yes.", "No."
+IS_THERE, IS_NOT_THERE = YES, NO
 NO_TEXT = "There is no text."
 NOTHING_ELSE = "Nothing else."
 EMPTY = "Nothing."  # in the picture but the background
@@ -97,6 +100,24 @@ def position_answer(scene: Scene) -> str:
     return sentence(POSITIONS[scene.position][2])
 
 
+def relation_answer(scene: Scene) -> str:
+    assert scene.relation is not None and scene.second_object is not None
+    return sentence(f"{RELATIONS[scene.relation]} the {noun(scene.second_object)}")
+
+
+def thing_answer(name: str, colour: str | None = None) -> str:
+    return sentence(a_noun(name, colour))
+
+
+def side_answer(scene: Scene) -> str:
+    """Where a scene's objects come from or go to, as the viewer sees it."""
+    return f"{'To' if scene.motion in LEAVE_MOTIONS else 'From'} the {scene.motion.split()[1]}."
+
+
+def not_shown_answer(name: str, colour: str | None) -> str:
+    return f"There is no {noun(name, colour)} in the video."
+
+
 def second_answer(scene: Scene) -> str:
     return sentence(a_noun(scene.second_object)) if scene.second_object else NOTHING_ELSE
 
@@ -118,6 +139,10 @@ def span_answer(start_s: float, end_s: float) -> str:
     return f"From {start_s:g} to {end_s:g} seconds."
 
 
+def moment_answer(t_s: float) -> str:
+    return f"At {t_s:g} seconds."
+
+
 def duration_answer(video: Video) -> str:
     return f"{video.duration_s:g} seconds."
 
@@ -133,3 +158,47 @@ def describe_answer(video: Video) -> str:
         return sentence(clauses[0])
     starts = ["First", *["Then"] * (len(clauses) - 2), "Finally"]
     return " ".join(f"{start}, {text}." for start, text in zip(starts, clauses, strict=True))
+
+
+def background_name(name: str) -> str:
+    return BACKGROUND_BY_NAME[name].is_phrase
+
+
+def relation_phrase(relation: str) -> str:
+    return RELATIONS[relation]
+
+
+def number(count: int) -> str:
+    return COUNTS[count]
+
+
+def motion_words(motion: str, count: int) -> dict[str, str]:
+    """What a wording with {verb} or {base} is filled with."""
+    forms = MOTION_BY_NAME[motion]
+    return {"verb": forms.singular if count == 1 else forms.plural, "base": forms.plural}
+
+
+def names(name: str, colour: str | None = None, count: int = 1) -> dict[str, str]:
+    """What a wording about an object is filled with."""
+    one = count == 1
+    return {
+        "nouns": noun(name, colour, 2),
+        "a": a_noun(name, colour),
+        "the": the(name, colour, count),
+        "it": "it" if one else "they",
+        "them": "it" if one else "them",
+        "does": "does" if one else "do",
+        "Does": "Does" if one else "Do",
+        "is_": "is" if one else "are",
+        "Is": "Is" if one else "Are",
+        "move": "moves" if one else "move",
+        "object": "object" if one else "objects",
+        "shape": "shape" if one else "shapes",
+        "shape_name": noun(name),
+        "colour": colour or "",
+        "measure": "",
+    }
+
+
+def the(name: str, colour: str | None = None, count: int = 1) -> str:
+    return f"the {noun(name, colour, count)}"

@@ -20,7 +20,7 @@ from apollo.train.cartoon.labels import dense_labels, facts_of_clip, facts_of_sc
 from apollo.train.cartoon.render import clip_times_s, render_frame
 from apollo.train.cartoon.world import Video, video_from_seed
 
-RENDER_SIZES_PX = (96, 128, 144, 192, 240)
+RENDER_SIZES_PX = (112, 144, 192, 240, 320)
 WORN_SHARE = 0.5  # of clips
 ODD_SHARE = 0.35  # of the videos are no squares, so the transforms pad them
 ODD_ASPECTS = (4 / 3, 3 / 2, 16 / 9, 3 / 4)

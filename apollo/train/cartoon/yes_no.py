@@ -1,87 +1,119 @@
 """Questions whose answer is yes or no, each half of the time.
 
-In:  a Generator and a Video.  Out: one question with its answer.
+In:  an Asking.  Out: one question with its answer.
 Odd: the answer is drawn first, then a question that has it, so the wording gives nothing away.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from apollo.train.cartoon.asking import Asked, Asking
+from apollo.train.cartoon.facts import BACKGROUNDS, COLOURS, COUNTS, MOTIONS, WORDS
+from apollo.train.cartoon.scene_questions import OPPOSITE
+from apollo.train.cartoon.story_questions import an_absent_thing
+from apollo.train.cartoon.world import can_move
 
-from apollo.train.cartoon import phrases
-from apollo.train.cartoon.asking import Asked, a_scene, choice, fill
-from apollo.train.cartoon.facts import (
-    BACKGROUND_BY_NAME,
-    BACKGROUNDS,
-    COLOURS,
-    MOTION_BY_NAME,
-    MOTIONS,
-    OBJECT_BY_NAME,
-    OBJECTS,
-    WORDS,
-)
-from apollo.train.cartoon.templates import YES_NO
-from apollo.train.cartoon.world import Video, can_move
+ANY_TEXT_SHARE = 0.1
+SECOND_SHARE = 0.4  # of questions about what is there, where a scene has two objects
 
 
-def _ask_object(rng: np.random.Generator, video: Video, want: bool) -> Asked:
+def _answer(a: Asking, want: bool, *, exists: bool = False) -> str:
+    yes, no = (a.say.IS_THERE, a.say.IS_NOT_THERE) if exists else (a.say.YES, a.say.NO)
+    answer: str = yes if want else no
+    return answer
+
+
+def _ask_object(a: Asking, want: bool) -> Asked:
     """Is there a cat? If not wanted: something that is nowhere in the video."""
     if want:
-        scene = a_scene(rng, video)
+        scene = a.scene()
         name, colour = scene.object, scene.colour
-        if scene.second_object and rng.random() < 0.4:
+        if scene.second_object and a.chance(SECOND_SHARE):
             name, colour = scene.second_object, None
     else:
-        seen = {n for s in video.scenes for n in (s.object, s.second_object)}
-        shapes = [(s.object, s.colour) for s in video.scenes if s.colour]
-        if shapes and rng.random() < 0.5:  # the right shape in a wrong colour
-            name, shown = shapes[int(rng.integers(len(shapes)))]
-            colour = choice(rng, [c for c in COLOURS if c != shown])
-        else:
-            name = choice(rng, [o.singular for o in OBJECTS if o.singular not in seen])
-            colour = choice(rng, list(COLOURS)) if OBJECT_BY_NAME[name].is_shape else None
-    question = choice(rng, YES_NO["object"]).format(
-        a=phrases.a_noun(name, colour), nouns=phrases.noun(name, colour, 2)
-    )
-    return Asked(question, "", f"object {name} {colour}")
+        name, colour = an_absent_thing(a)
+    question = a.fill("yes object", **a.say.names(name, colour))
+    return Asked(question, _answer(a, want, exists=True), f"object {name} {colour}")
 
 
-def _ask_background(rng: np.random.Generator, video: Video, want: bool) -> Asked:
-    scene = a_scene(rng, video)
+def _ask_background(a: Asking, want: bool) -> Asked:
+    scene = a.scene()
     others = [b.name for b in BACKGROUNDS if b.name != scene.background]
-    name = scene.background if want else choice(rng, others)
-    single = len(video.scenes) == 1
-    template = choice(rng, YES_NO["background" if single else "background_of"])
-    question = fill(template, scene, bg=BACKGROUND_BY_NAME[name].is_phrase)
-    return Asked(question, "", f"background {scene.object} {name}")
+    name = scene.background if want else a.choice(others)
+    key = "yes background" if a.single else "yes background of"
+    question = a.fill(key, scene, bg=a.say.background_name(name))
+    return Asked(question, _answer(a, want), f"background {scene.object} {name}")
 
 
-def _ask_motion(rng: np.random.Generator, video: Video, want: bool) -> Asked:
-    scene = a_scene(rng, video)
-    names = [m.name for m in MOTIONS if can_move(scene.object, m.name) and m.name != scene.motion]
-    motion = MOTION_BY_NAME[scene.motion if want else choice(rng, names)]
-    verb = motion.singular if scene.count == 1 else motion.plural
-    template = choice(rng, YES_NO["motion"])
-    question = fill(template, scene, base=motion.plural, verb=verb)
-    return Asked(question, "", f"motion {scene.object} {motion.name}")
+def _ask_motion(a: Asking, want: bool) -> Asked:
+    scene = a.scene()
+    others = [m.name for m in MOTIONS if can_move(scene.object, m.name) and m.name != scene.motion]
+    motion = scene.motion if want else a.choice(others)
+    question = a.fill("yes motion", scene, **a.say.motion_words(motion, scene.count))
+    return Asked(question, _answer(a, want), f"motion {scene.object} {motion}")
 
 
-def _ask_word(rng: np.random.Generator, video: Video, want: bool) -> Asked | None:
-    shown = [scene.word for scene in video.scenes if scene.word]
+def _ask_word(a: Asking, want: bool) -> Asked | None:
+    shown = [scene.word for scene in a.video.scenes if scene.word]
     if not shown:
         return None
-    word = choice(rng, shown if want else [w for w in WORDS if w not in shown])
-    return Asked(choice(rng, YES_NO["word"]).format(word=word), "", f"word {word}")
+    word = a.choice(shown if want else [w for w in WORDS if w not in shown])
+    return Asked(a.fill("yes word", word=word), _answer(a, want), f"word {word}")
 
 
-def yes_no(rng: np.random.Generator, video: Video) -> Asked | None:
-    """The answer is drawn first, so that "Yes." is right half of the time."""
-    want = bool(rng.random() < 0.5)
-    if len(video.scenes) == 1 and rng.random() < 0.1:  # words are in half of all scenes
-        answer = "Yes." if video.scenes[0].word else "No."
-        return Asked(choice(rng, YES_NO["any_text"]), answer, "any text")
-    askers = (_ask_object, _ask_object, _ask_background, _ask_motion, _ask_word)
-    asked = askers[int(rng.integers(len(askers)))](rng, video, want)
-    if asked is None:
+def _ask_relation(a: Asking, want: bool) -> Asked | None:
+    """The right relation or its opposite; the two objects in either order."""
+    scene = a.scene()
+    if scene.second_object is None or scene.relation not in OPPOSITE:
         return None
-    return Asked(asked.question, "Yes." if want else "No.", asked.subject)
+    main, second = a.say.the(scene.object, scene.colour), a.say.the(scene.second_object)
+    relation = scene.relation if want else OPPOSITE[scene.relation]
+    if a.chance(0.5):
+        main, second, relation = second, main, OPPOSITE[relation]
+    question = a.fill(
+        "yes relation", the=main, other=second, relation=a.say.relation_phrase(relation)
+    )
+    return Asked(question, _answer(a, want), f"relation {scene.object} {main} {relation}")
+
+
+def _ask_count(a: Asking, want: bool) -> Asked | None:
+    scene = a.scene()
+    if scene.count == 1:
+        return None
+    others = [count for count in COUNTS if count not in (1, scene.count)]
+    count = scene.count if want else a.choice(others)
+    question = a.fill("yes count", scene, number=a.say.number(count))
+    return Asked(question, _answer(a, want), f"count {scene.object} {count}")
+
+
+def _ask_colour(a: Asking, want: bool) -> Asked | None:
+    scene = a.scene()
+    if scene.colour is None or scene.count > 1:
+        return None
+    colour = scene.colour if want else a.choice([c for c in COLOURS if c != scene.colour])
+    question = a.fill("yes colour", **a.say.names(scene.object, colour))
+    return Asked(question, _answer(a, want), f"colour {scene.object} {colour}")
+
+
+def _ask_order(a: Asking, want: bool) -> Asked | None:
+    if a.single:
+        return None
+    first, then = sorted(a.rng.choice(len(a.video.scenes), 2, replace=False))
+    scenes = [a.video.scenes[at] for at in ((first, then) if want else (then, first))]
+    the = [a.say.the(scene.object, scene.colour, scene.count) for scene in scenes]
+    question = a.fill("yes order", scenes[0], other=the[1])
+    return Asked(question, _answer(a, want), f"order {the}")
+
+
+ASKERS = (
+    *(_ask_object, _ask_object, _ask_background, _ask_motion, _ask_word),
+    *(_ask_relation, _ask_count, _ask_colour, _ask_order),
+)
+
+
+def ask_yes_no(a: Asking) -> Asked | None:
+    """The answer is drawn first, so that "Yes." is right half of the time."""
+    want = a.chance(0.5)
+    if a.single and a.chance(ANY_TEXT_SHARE):  # words are in half of all scenes
+        there = a.video.scenes[0].word is not None
+        return Asked(a.fill("yes text"), _answer(a, there, exists=True), "any text")
+    return ASKERS[int(a.rng.integers(len(ASKERS)))](a, want)
