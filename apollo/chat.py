@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from apollo import checkpoint
+from apollo import adapters, checkpoint
 from apollo.cache import TokenCache
 from apollo.clips import Clip
 from apollo.errors import PromptError, SettingError
@@ -42,6 +42,29 @@ class Apollo:
         self.cache = TokenCache()
         self._viewer = Viewer(model, self.cache)
         watch_layers(model)
+
+    # ---- adapters ------------------------------------------------------------------------
+
+    @property
+    def adapters(self) -> list[str]:
+        """The names of the loaded LoRA adapters."""
+        return adapters.adapter_names(self.model)
+
+    def load_adapter(self, path: str | os.PathLike[str], name: str | None = None) -> str:
+        """Reads a LoRA adapter and uses it from now on; returns its name, by default the folder's.
+
+        Raises:
+            AdapterError: no adapter there, or made for another model.
+        """
+        return adapters.load_adapter(self.model, Path(path), name)
+
+    def use_adapter(self, name: str | None) -> None:
+        """Answers with another loaded adapter; None is the bare model. Not during an answer.
+
+        Raises:
+            AdapterError: no loaded adapter has that name.
+        """
+        adapters.switch(self.model, name)
 
     # ---- what the model will see ---------------------------------------------------------
 
@@ -168,17 +191,22 @@ def load(
     quantization: str | None = None,
     revision: str | None = None,
     attn_implementation: str | None = None,
+    adapter: str | os.PathLike[str] | None = None,
 ) -> Apollo:
     """The embedded apollo-nano, "1.5B", "3B", "7B", a hub id or a folder; downloads it if need be.
 
     The device and with it the number type are chosen by the machine: CUDA and MPS bfloat16, CPU
-    float32. `quantization` is "8bit" or "4bit" for the language model.
+    float32. `quantization` is "8bit" or "4bit" for the language model. `adapter` is the folder of
+    a LoRA adapter that was made for this model.
 
     Raises:
+        AdapterError: the adapter cannot be read, or was made for another model.
         CheckpointError: the model cannot be found, read or trusted.
         SettingError: the device, type or quantization is not available here.
     """
     card = card_of(str(name))
+    if adapter is not None:
+        adapters.read_adapter(Path(adapter))  # a wrong path is said before the model is loaded
     chosen = pick_device(device)
     dtype = dtype or (torch.float32 if chosen.type == "cpu" else torch.bfloat16)
     folder = checkpoint.find(
@@ -191,4 +219,7 @@ def load(
         quantization=quantization,
         attn_implementation=attn_implementation,
     )
-    return Apollo(model, card)
+    apollo = Apollo(model, card)
+    if adapter is not None:
+        apollo.load_adapter(adapter)
+    return apollo

@@ -1,4 +1,4 @@
-"""The command line: `apollo ask | chat | download | demo`.
+"""The command line: `apollo ask | chat | download | demo | eval | curate`.
 
 In:  arguments.  Out: text on stdout, progress on stderr when that is a terminal, and an exit code:
 0 done, 2 something the person can mend (one line on stderr), 130 interrupted, 141 reader gone.
@@ -19,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import apollo
+from apollo.evaluate import command as eval_command
+from apollo.evaluate import curate_command
 from apollo.models import card_of
 from apollo.settings import Generation, Sampling
 
 DONE, MENDABLE, INTERRUPTED, READER_GONE = 0, 2, 130, 141
 MODEL_HELP = "nano (comes with Apollo), 1.5B, 3B, 7B, a Hugging Face id or a folder"
+ADAPTER_HELP = "folder of a LoRA adapter that was made for the model"
 DEVICE_HELP = "cpu, cuda or mps; chosen by itself when left out"
 
 
@@ -32,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded(lambda: args.run(args))
 
 
-def guarded(work: Callable[[], None]) -> int:
+def guarded(work: Callable[[], object]) -> int:
     """Runs the work; what a person caused becomes one line and an exit code, not a traceback."""
     try:
         work()
@@ -81,11 +84,20 @@ def build_parser() -> argparse.ArgumentParser:
     page = commands.add_parser("demo", help="open the page in a browser")
     add_demo_flags(page)
     page.set_defaults(run=run_demo)
+
+    evaluate = commands.add_parser("eval", help="ask many questions and count the right answers")
+    eval_command.add_flags(evaluate)
+    evaluate.set_defaults(run=eval_command.run)
+
+    curate = commands.add_parser("curate", help="keep the questions that need the video")
+    curate_command.add_flags(curate)
+    curate.set_defaults(run=curate_command.run)
     return parser
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="nano", help=MODEL_HELP)
+    parser.add_argument("--adapter", help=ADAPTER_HELP)
     parser.add_argument("--device", help=DEVICE_HELP)
     add_settings(parser, Sampling, "which part of the video is read")
     add_settings(parser, Generation, "how the answer is written")
@@ -149,7 +161,7 @@ def add_demo_flags(parser: argparse.ArgumentParser) -> None:
 def run_ask(args: argparse.Namespace) -> None:
     sampling, generation = read_settings(args, Sampling), read_settings(args, Generation)
     check_video(args.video)
-    model = apollo.load(args.model, device=args.device)
+    model = apollo.load(args.model, device=args.device, adapter=args.adapter)
     for piece in pieces(model, args.question, args.video, sampling, generation):
         write(piece)
     write("\n")
@@ -158,7 +170,7 @@ def run_ask(args: argparse.Namespace) -> None:
 def run_chat(args: argparse.Namespace) -> None:
     sampling, generation = read_settings(args, Sampling), read_settings(args, Generation)
     check_video(args.video)
-    model = apollo.load(args.model, device=args.device)
+    model = apollo.load(args.model, device=args.device, adapter=args.adapter)
     messages: list[dict[str, str]] = []
     for question in questions():
         messages.append({"role": "user", "content": question})

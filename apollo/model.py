@@ -64,6 +64,8 @@ class ApolloForCausalLM(PreTrainedModel):
         self.llm = build_llm(config, attn)
         self.tokenizer: PreTrainedTokenizerBase | None = None
         self.quantization: str | None = None
+        self.source_folder: Path | None = None  # whose weights these are, unchanged
+        self.adapters: Any = None  # apollo.adapters keeps here what it put on the model
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -113,7 +115,7 @@ class ApolloForCausalLM(PreTrainedModel):
         if quantization:
             quantize_linears(model.llm.get_decoder(), quantization, device)
             nn.Module.to(model, device)
-        model.quantization = quantization
+        model.quantization, model.source_folder = quantization, folder
         model.config.dtype = chosen
         return model.eval()
 
@@ -147,13 +149,15 @@ class ApolloForCausalLM(PreTrainedModel):
         """Writes the released layout, readable by `from_pretrained`.
 
         Raises:
-            SettingError: the model is quantized, which the layout has no place for.
+            SettingError: the model is quantized or has adapters; the layout has no place for them.
         """
         if self.quantization:
             raise SettingError(
                 f"A model loaded in {self.quantization} cannot be saved; load it without "
                 "quantization first."
             )
+        if self.adapters is not None:
+            raise SettingError("A model with adapters cannot be saved; merge one into it first.")
         folder, config = Path(save_directory), self.config
         for part, module, prefix in self._parts():
             tensors = {prefix + k: v for k, v in module.state_dict(keep_vars=True).items()}

@@ -72,3 +72,14 @@ def _quantized(layer: nn.Linear, kind: str) -> nn.Module:
             small.support_avx512bf16_for_cpu = False
     small.bias = layer.bias
     return small
+
+
+def unpack_linears(decoder: nn.Module) -> None:
+    """Undoes the layout that bitsandbytes gives 4-bit weights on some CPUs while it answers.
+
+    No gradient passes through that layout, so a base that is to be trained through is kept plain.
+    """
+    for layer in decoder.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.state_dict()  # unpacks the weight in place
+            layer.support_avx512bf16_for_cpu = False

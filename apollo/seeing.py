@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from apollo.adapters import sight_key
 from apollo.cache import TokenCache, file_digest
 from apollo.clips import Clip, VideoInfo, clip_budget, plan_clips
 from apollo.events import Reading
@@ -119,7 +120,8 @@ class Viewer:
 
     def read(self, visual: Visual, video: str | os.PathLike[str]) -> Iterator[Reading]:
         """Fills in the tokens of the planned clips, a few clips at a time, or from the cache."""
-        key = (file_digest(video), tuple(clip.frame_ids for clip in visual.clips))
+        frame_ids = tuple(clip.frame_ids for clip in visual.clips)
+        key = (sight_key(self.model), file_digest(video), frame_ids)
         tokens = self.cache.get(key)
         visual.reused = tokens is not None
         if tokens is None:

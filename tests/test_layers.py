@@ -17,7 +17,8 @@ ROOT = Path(apollo.__file__).parent
 ORDER = (  # noqa: SIM905
     "constants errors settings models config clips prompt choices opening packets pictures video "
     "transforms internvideo2 towers resampler merge checkpoint quantize placement building model "
-    "cache events seeing streaming chat apollo train evaluate live cli __main__"
+    "identity adapter_files adapter_targets adapters cache events seeing streaming chat apollo train "
+    "evaluate live cli __main__"
 ).split()
 SHELLS = ("mm_utils", "conversation", "conversations")  # for other people's scripts
 WITHOUT_TORCH = (  # noqa: SIM905

@@ -10,6 +10,7 @@ from apollo.train.cartoon.facts import COLOURS, OBJECTS, Thing
 from apollo.train.cartoon.world import Scene
 
 NOTHING_SHARE = 0.12  # of next/before questions are about the end or the start
+LEAST_SECOND = 2  # "at 1 seconds" nobody says
 CLOSE_S = 1.0  # a moment closer to a change has two right answers
 ABSENT_KINDS = ("motion of", "background of", "count of", "when of", "next of", "before of")
 
@@ -77,7 +78,9 @@ def ask_when(a: Asking) -> Asked | None:
 
 
 def ask_at(a: Asking) -> Asked | None:
-    second = int(a.rng.integers(1, int(a.video.duration_s)))
+    if a.video.duration_s < LEAST_SECOND + 1:
+        return None
+    second = int(a.rng.integers(LEAST_SECOND, int(a.video.duration_s)))
     spans = list(a.video.seen_spans())
     borders_s = {t_s for start_s, end_s, _ in spans for t_s in (start_s, end_s)}
     borders_s -= {0.0, a.video.duration_s}

@@ -1,0 +1,186 @@
+"""The model's side: some questions in, one answer to each, several at once.
+
+In:  questions with their videos.  Out: the greedy answer to each, the same for every batch size.
+Odd: a batch is computed in other sums than a single prompt, so its scores differ in the last
+     digits. Where two tokens were so close that this may have chosen between them, the question is
+     asked again alone. The visual tokens of a video are kept, so its next questions are cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList
+
+from apollo.chat import Apollo
+from apollo.choices import question_text
+from apollo.clips import Clip
+from apollo.errors import PromptError, VideoError
+from apollo.evaluate.plan import Plan
+from apollo.evaluate.records import Question
+from apollo.prompt import build_prompt, tokenize, video_block
+from apollo.seeing import Viewer, Visual
+from apollo.settings import Sampling
+from apollo.video import probe
+
+GREY = 128
+# score differences that rounding in a batch may make, with room to spare
+CLOSE_CALL = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.25}
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    ids: list[int]  # (S,)
+    visual_tokens: Tensor | None  # (N*K, D)
+
+
+class Answerer:
+    """Answers questions with a loaded model, as a `Plan` says."""
+
+    def __init__(self, model: Apollo, plan: Plan) -> None:
+        self.model = model.model
+        self.plan = plan
+        self.answered_alone = 0  # questions of a batch that were asked again
+        self._viewer = Viewer(model.model, model.cache)
+        self._grey: dict[tuple[int, int], Tensor] = {}  # (height, width) -> (1, K, D)
+
+    def answers(self, questions: Sequence[Question]) -> list[str]:
+        """The answer to each question, in order.
+
+        Raises:
+            VideoError, PromptError: a question cannot be asked; the sentence names it.
+        """
+        prompts = [self._prompt(question) for question in questions]
+        if len(prompts) == 1:
+            return [self._generate(prompts)[0][0]]
+        texts = []
+        limit = CLOSE_CALL.get(self.model.dtype, CLOSE_CALL[torch.bfloat16])
+        for prompt, (text, margin) in zip(prompts, self._generate(prompts), strict=True):
+            if margin < limit:
+                self.answered_alone += 1
+                text = self._generate([prompt])[0][0]
+            texts.append(text)
+        return texts
+
+    # ---- what the model sees ---------------------------------------------------------------
+
+    def _prompt(self, question: Question) -> _Prompt:
+        try:
+            visual = self._visual(question)
+            ids = self._ids(question, visual.block)
+        except VideoError as error:
+            raise VideoError(f'Question "{question.id}": {error}') from error
+        limit = self.model.config.max_context_tokens
+        if len(ids) + self.plan.max_new_tokens > limit:
+            raise PromptError(
+                f'Question "{question.id}" takes {len(ids)} tokens and its answer may take '
+                f"{self.plan.max_new_tokens}, but the model holds {limit}; shorten it."
+            )
+        return _Prompt(ids, visual.tokens)
+
+    def _ids(self, question: Question, block: str | None) -> list[int]:
+        options = question.options
+        text = question_text(question.question, options) if options else question.question
+        messages = [{"role": "user", "content": text}]
+        return tokenize(build_prompt(messages, block), self.model.tokenizer)
+
+    def _visual(self, question: Question) -> Visual:
+        if self.plan.ablation == "text-only":
+            return Visual()
+        sampling = Sampling(
+            max_clips=self.plan.max_clips, start_s=question.start_s, end_s=question.end_s
+        )
+        if self.plan.ablation == "centre-frame":
+            return self._centre_frame(question, sampling)
+        visual = self._viewer.fit(
+            question.video,
+            sampling,
+            lambda block: len(self._ids(question, block)),
+            self.model.config.max_context_tokens - self.plan.max_new_tokens,
+        )
+        if self.plan.ablation == "grey":
+            visual.tokens = self._grey_tokens(question, visual)
+        else:
+            self._read(visual, question)
+        return visual
+
+    def _read(self, visual: Visual, question: Question) -> None:
+        for _ in self._viewer.read(visual, question.video):
+            pass  # reading is done in steps; nobody waits for them here
+
+    def _centre_frame(self, question: Question, sampling: Sampling) -> Visual:
+        """One clip that is only the frame in the middle of the video, or of the range."""
+        info = probe(question.video)
+        end_s = min(sampling.end_s or info.duration_s, info.duration_s)
+        middle_s = ((sampling.start_s or 0.0) + end_s) / 2
+        centre = min(int(middle_s * info.fps), info.num_frames - 1)
+        time_s = centre / info.fps
+        clips = [Clip((centre,) * sampling.frames_per_clip, time_s, time_s)]
+        block = video_block(
+            clips,
+            duration_s=info.duration_s,
+            clip_duration_s=self.model.config.clip_duration_s,
+            tokens_per_clip=self.model.config.tokens_per_clip,
+        )
+        visual = Visual(block, clips)
+        self._read(visual, question)
+        return visual
+
+    def _grey_tokens(self, question: Question, visual: Visual) -> Tensor:
+        """What a grey video of this shape and length shows: one clip, as often as needed."""
+        info = probe(question.video)
+        shape = (info.height, info.width)
+        if shape not in self._grey:
+            num_frames = len(visual.clips[0].frame_ids)
+            frames = np.full((num_frames, *shape, 3), GREY, dtype=np.uint8)  # (T, H, W, 3)
+            self._grey[shape] = self._viewer.encode([frames])
+        return self._grey[shape].expand(len(visual.clips), -1, -1).flatten(0, 1)  # (N*K, D)
+
+    # ---- the LLM -----------------------------------------------------------------------------
+
+    def _generate(self, prompts: Sequence[_Prompt]) -> list[tuple[str, float]]:
+        """(answer, the smallest lead of a chosen token) of every prompt."""
+        tokenizer: Any = self.model.tokenizer
+        longest = max(len(prompt.ids) for prompt in prompts)
+        pad = tokenizer.pad_token_id or 0
+        rows = [[pad] * (longest - len(p.ids)) + p.ids for p in prompts]  # answers start together
+        masks = [[0] * (longest - len(p.ids)) + [1] * len(p.ids) for p in prompts]
+        device = self.model.device
+        leads = _Leads()
+        output = self.model.generate(
+            torch.tensor(rows, device=device),  # (B, S)
+            attention_mask=torch.tensor(masks, device=device),
+            visual_tokens=[prompt.visual_tokens for prompt in prompts],
+            do_sample=False,
+            max_new_tokens=self.plan.max_new_tokens,
+            logits_processor=LogitsProcessorList([leads]),
+        )  # (B, S_new)
+        eos = self.model.llm.generation_config.eos_token_id
+        ends = {*eos} if isinstance(eos, list) else {eos}
+        answers = []
+        for ids, lead in zip(output.tolist(), leads.per_row(), strict=True):
+            length = next((i + 1 for i, token in enumerate(ids) if token in ends), len(ids))
+            text = tokenizer.decode(ids[:length], skip_special_tokens=True).strip()
+            answers.append((text, min(lead[:length])))
+        return answers
+
+
+class _Leads(LogitsProcessor):
+    """Notes by how much the best token leads the second, and changes nothing."""
+
+    def __init__(self) -> None:
+        self.steps: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        best = scores.float().topk(2).values  # (B, 2)
+        self.steps.append(best[:, 0] - best[:, 1])
+        return scores
+
+    def per_row(self) -> list[list[float]]:
+        rows: list[list[float]] = torch.stack(self.steps, dim=1).tolist()  # (B, S_new)
+        return rows

@@ -1,0 +1,187 @@
+"""`apollo eval`: asks a model every question of a file, and writes figures and a report.
+
+In:  a data file, a public benchmark on disk, or "nano-bench".  Out: a folder with answers.jsonl,
+     results.json and report.html, and the table on stdout.
+Odd: light, because `apollo --help` imports it; all work is behind `run`. The data are checked
+     before the model is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apollo.errors import DataError, SettingError
+from apollo.evaluate.formats import FORMATS, read_format
+from apollo.evaluate.plan import ABLATIONS, FULL, LETTER_TOKENS, Plan
+from apollo.evaluate.records import Question, read_questions
+
+if TYPE_CHECKING:
+    from apollo.evaluate.run import Processes
+    from apollo.evaluate.score import Scored
+
+NANO_BENCH = "nano-bench"
+TEXT_TOKENS = 64  # an open answer is a sentence
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help=f'questions as JSON or JSON lines, or "{NANO_BENCH}", the built-in benchmark',
+    )
+    parser.add_argument("--output", required=True, type=Path, help="folder for all results")
+    add_asking_flags(parser)
+    parser.add_argument(
+        "--ablate",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=list(ABLATIONS),
+        metavar="HOW",
+        help="ask again and show less: "
+        + "; ".join(f"{name} ({text})" for name, text in ABLATIONS.items()),
+    )
+    parser.add_argument("--model", default="nano", help="as in `apollo ask`")
+    parser.add_argument("--adapter", type=Path, help="folder of a LoRA adapter to put on the model")
+
+
+def add_asking_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that `apollo curate` has too: what is asked, and how."""
+    parser.add_argument("--device", help="cpu, cuda or mps; chosen by itself when left out")
+    parser.add_argument("--batch", type=int, default=8, help="questions asked at once (default 8)")
+    parser.add_argument("--limit", type=int, help="ask only so many, evenly from the whole file")
+    parser.add_argument("--max-clips", type=int, help="never read more clips of a video than this")
+    parser.add_argument(
+        "--max-new-tokens",
+        type=int,
+        help=f"longest answer (default {LETTER_TOKENS}, {TEXT_TOKENS} with open questions)",
+    )
+    parser.add_argument("--format", choices=list(FORMATS), help="DATA is this public benchmark's")
+    parser.add_argument("--videos", type=Path, help="folder of the videos, when not beside DATA")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises ApolloError for whatever a person can mend; returns the exit code 0."""
+    from apollo import __version__
+    from apollo.evaluate.report import check_report_possible, table, write_report, write_results
+    from apollo.evaluate.run import launched_processes
+
+    check_report_possible()
+    processes = launched_processes(args.device)
+    make_folder(args.output)
+    questions = wanted_questions(args, processes)
+    ablations = [name for name in ABLATIONS if name in args.ablate]
+    columns = ask(args, args.model, args.adapter, questions, ablations, args.output, processes)
+    if processes.index == 0:
+        names = {"data": Path(args.data).name, "model": model_name(args.model, args.adapter)}
+        settings = {"apollo": __version__, **_plan(args, FULL, questions).as_json()}
+        del settings["ablation"]  # the columns name theirs
+        write_results(columns, args.output, settings=settings, **names)
+        report = write_report(columns, args.output, **names)
+        sys.stdout.write(f"{table(columns)}\n{report}\n")
+    processes.wait()
+    return 0
+
+
+def model_name(model: str, adapter: Path | None) -> str:
+    """What a report calls the model: no more of a path than its last part."""
+    name = Path(model).name if Path(model).is_dir() else model
+    return f"{name} + {adapter.name}" if adapter else name
+
+
+def make_folder(folder: Path) -> None:
+    """The folder for results.
+
+    Raises:
+        SettingError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(
+            f"The folder {folder} cannot be made ({error.strerror}); choose another --output."
+        ) from error
+
+
+def wanted_questions(args: argparse.Namespace, processes: Processes) -> list[Question]:
+    """The questions of DATA, or an even choice of --limit of them.
+
+    Raises:
+        DataError, SettingError: the data or the flags are wrong.
+    """
+    for name in ("batch", "limit"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise SettingError(f"--{name} is {value}; choose 1 or more.")
+    if args.videos is not None and not args.videos.is_dir():
+        raise DataError(f"No such folder of videos: {args.videos}; check --videos.")
+    if args.data == NANO_BENCH:
+        if args.format or args.videos:
+            raise SettingError(f"{NANO_BENCH} is built in; leave out --format and --videos.")
+        questions = _nano_bench(args.output, processes)
+    elif args.format:
+        questions = read_format(args.format, Path(args.data), args.videos)
+    else:
+        questions = read_questions(Path(args.data), args.videos)
+    if args.limit is not None and args.limit < len(questions):
+        count = len(questions)
+        questions = [questions[i * count // args.limit] for i in range(args.limit)]
+    return questions
+
+
+def ask(
+    args: argparse.Namespace,
+    model_name: str,
+    adapter: Path | None,
+    questions: Sequence[Question],
+    ablations: Sequence[str],
+    folder: Path,
+    processes: Processes,
+) -> dict[str, list[Scored]]:
+    """All answers of one model: "full", then each ablation."""
+    from apollo.chat import load
+    from apollo.evaluate.answering import Answerer
+    from apollo.evaluate.run import evaluate, identity
+
+    plans = {name: _plan(args, name, questions) for name in (FULL, *ablations)}
+    model = load(model_name, device=processes.device, adapter=adapter)
+    model_id = identity(model, adapter)
+    return {
+        name: evaluate(
+            questions,
+            Answerer(model, plan),
+            folder,
+            model_id=model_id,
+            batch=args.batch,
+            processes=processes,
+        )
+        for name, plan in plans.items()
+    }
+
+
+def _plan(args: argparse.Namespace, ablation: str, questions: Sequence[Question]) -> Plan:
+    any_open = any(not question.options for question in questions)
+    max_new_tokens = args.max_new_tokens
+    if max_new_tokens is None:
+        max_new_tokens = TEXT_TOKENS if any_open else LETTER_TOKENS
+    return Plan(ablation, max_new_tokens, args.max_clips)
+
+
+def _nano_bench(output: Path, processes: Processes) -> list[Question]:
+    """Renders the benchmark's videos, unless they lie in `output` already.
+
+    The folder carries a digest of the benchmark, so another version never meets these videos.
+    """
+    from apollo.train.cartoon import bench
+
+    digest = hashlib.blake2b(bench.SPEC.read_bytes(), digest_size=4).hexdigest()
+    data = output / f"{NANO_BENCH}-{digest}" / f"{NANO_BENCH}.json"
+    if processes.index == 0 and not data.exists():  # it is written after the last video
+        bench.write_bench_videos(data.parent)
+    processes.wait()
+    return read_questions(data)

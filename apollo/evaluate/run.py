@@ -1,0 +1,165 @@
+"""One run over all questions: what is left to ask, in which process, and nothing asked twice.
+
+In:  questions, an answerer and a folder.  Out: every question with its answer, in file order.
+Odd: several processes (`accelerate launch -m apollo eval ...`) take whole videos in turn and write
+     files of their own; the first process waits and reads them all. Each process reads all files
+     before any writes, so that all of them agree on what is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from apollo.cache import file_digest
+from apollo.errors import SettingError, VideoError
+from apollo.evaluate.plan import Plan
+from apollo.evaluate.records import Question
+from apollo.evaluate.score import Scored
+from apollo.evaluate.store import Stored, append_answers, key_of, read_answers
+from apollo.video import probe
+
+LONGEST_WAIT = timedelta(days=30)  # for the slowest process; the usual limit is half an hour
+
+
+class Answers(Protocol):
+    """What a run needs of a model."""
+
+    plan: Plan
+
+    def answers(self, questions: Sequence[Question]) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all of them. `wait` returns when every process has called it."""
+
+    index: int = 0
+    count: int = 1
+    device: str | None = None  # the one that was dealt to this process
+    wait: Callable[[], None] = lambda: None
+
+
+def launched_processes(device: str | None) -> Processes:
+    """The processes that `accelerate launch` or `torchrun` started; one when none did.
+
+    Raises:
+        SettingError: there are several, and accelerate is not installed.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return Processes(device=device)
+    import torch
+
+    try:
+        from accelerate import PartialState
+    except ImportError as error:
+        raise SettingError(
+            "Several processes need accelerate; run `pip install 'apollo-video[train]'`, or "
+            "start one process."
+        ) from error
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    state = PartialState(cpu=on_cpu, timeout=LONGEST_WAIT)
+    dealt = device or str(state.device)
+    return Processes(state.process_index, state.num_processes, dealt, state.wait_for_everyone)
+
+
+def evaluate(
+    questions: Sequence[Question],
+    answerer: Answers,
+    folder: Path,
+    *,
+    model_id: str,
+    batch: int = 8,
+    processes: Processes = Processes(),  # noqa: B008  # frozen
+) -> list[Scored]:
+    """Asks what is not answered in `folder` yet; returns all questions with their answers.
+
+    `model_id` stands for the weights; `batch` questions are asked at once.
+
+    Raises:
+        VideoError: a video cannot be read; found before the first question is asked.
+        DataError: the answers in `folder` are damaged.
+    """
+    plan = answerer.plan
+    keys = question_keys(questions, plan, model_id)
+    known = read_answers(folder)
+    processes.wait()  # nobody writes before everybody has read
+    left = [question for question in questions if keys[question.id] not in known]
+    mine = own_share(left, processes.index, processes.count)
+    if plan.ablation != "text-only":
+        check_videos(mine)
+    suffix = f".process{processes.index}" if processes.index else ""
+    file = folder / f"answers{suffix}.jsonl"
+    with tqdm(total=len(mine), desc=plan.ablation, unit="question", disable=None) as bar:
+        for start in range(0, len(mine), batch):
+            group = mine[start : start + batch]
+            texts = answerer.answers(group)
+            rows = zip(group, texts, strict=True)
+            append_answers(file, [Stored(keys[q.id], q.id, text) for q, text in rows])
+            bar.update(len(group))
+    processes.wait()
+    known = read_answers(folder)
+    return [Scored(question, known[keys[question.id]]) for question in questions]
+
+
+def question_keys(questions: Iterable[Question], plan: Plan, model_id: str) -> dict[str, str]:
+    """id -> a digest of all that the answer depends on: weights, settings, question, pixels."""
+    digests: dict[Path, str] = {}
+    keys = {}
+    for question in questions:
+        pixels = ""
+        if plan.ablation != "text-only":
+            pixels = digests.get(question.video) or file_digest(question.video)
+            digests[question.video] = pixels
+        # the right answer and the category do not change what the model says
+        asked = {
+            **{"question": question.question, "options": list(question.options)},
+            **{"start_s": question.start_s, "end_s": question.end_s, "video": pixels},
+        }
+        keys[question.id] = key_of(id=question.id, model=model_id, plan=plan.as_json(), **asked)
+    return keys
+
+
+def own_share(left: Sequence[Question], index: int, count: int) -> list[Question]:
+    """The questions of one process: whole videos in turn, the questions of a video together."""
+    by_video: dict[Path, list[Question]] = {}
+    for question in left:
+        by_video.setdefault(question.video, []).append(question)
+    videos = list(by_video.values())[index::count]
+    return [question for group in videos for question in group]
+
+
+def check_videos(questions: Iterable[Question]) -> None:
+    """Opens every video once, so that a bad one is told before hours of work."""
+    durations_s: dict[Path, float] = {}
+    for question in questions:
+        try:
+            if question.video not in durations_s:
+                durations_s[question.video] = probe(question.video).duration_s
+        except VideoError as error:
+            raise VideoError(f'Question "{question.id}": {error}') from error
+        duration_s = durations_s[question.video]
+        if (question.start_s or 0.0) >= duration_s:
+            raise VideoError(
+                f'Question "{question.id}" is about second {question.start_s:g} on, but '
+                f"{question.video.name} is {duration_s:.1f} s long; correct its start_s."
+            )
+
+
+def identity(model: Any, adapter: Path | None = None) -> str:
+    """A digest of a loaded model's files, of its adapter and of its number type."""
+    digest = hashlib.blake2b(digest_size=16)
+    folders = [Path(model.model.config.name_or_path), *([adapter] if adapter else [])]
+    for folder in folders:
+        files = [f for f in folder.rglob("*") if f.suffix in (".safetensors", ".json", ".txt")]
+        for file in sorted(files):
+            digest.update(f"{file.relative_to(folder)} {file_digest(file)}\n".encode())
+    digest.update(f"{model.model.dtype} {model.model.quantization}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,133 @@
+"""From answers to figures: right or wrong, shares with intervals, per category and over all.
+
+In:  questions and what the model said to each.  Out: a `Summary`.
+Odd: an answer from which no letter can be read is wrong, and counted apart. "Macro" is the mean of
+     the categories, so a small category weighs as much as a large one. An open question is right
+     only when the words are the same, whatever the capitals, signs and articles.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apollo.choices import letter_of
+from apollo.evaluate.records import Question
+
+Z_95 = 1.959964  # standard deviations that hold 95 % of a normal distribution
+_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
+_SIGN = re.compile(r"[.,-](?!\d)|[^\w\s.,-]|_")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A question and what the model said to it."""
+
+    question: Question
+    given: str
+
+    @property
+    def letter(self) -> str | None:
+        """The letter that was read from the answer; None for an open question too."""
+        options = self.question.options
+        return letter_of(self.given, options) if options else None
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether a letter was wanted and none could be read."""
+        return bool(self.question.options) and self.letter is None
+
+    @property
+    def is_right(self) -> bool:
+        if self.question.options:
+            return self.letter == self.question.answer
+        return normalised(self.given) == normalised(self.question.answer)
+
+
+def normalised(text: str) -> str:
+    """Small letters; no signs but those of numbers; no articles; single blanks."""
+    plain = _ARTICLE.sub(" ", _SIGN.sub(" ", text.lower()))
+    return " ".join(plain.split())
+
+
+@dataclass(frozen=True)
+class Share:
+    """`right` of `total`, a count of questions."""
+
+    right: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        return self.right / self.total
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of Wilson, 0 to 1; unlike the usual one it is right near 0 and 1."""
+        z2, n, share = Z_95**2, self.total, self.value
+        middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+        half = Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+        # the exact ends are 0 and 1; float noise must not pass them
+        low = 0.0 if self.right == 0 else max(0.0, middle - half)
+        high = 1.0 if self.right == n else min(1.0, middle + half)
+        return low, high
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of one run."""
+
+    categories: dict[str, Share]  # in the order in which they first appear
+    overall: Share
+    unread: int  # answers without a readable letter; they count as wrong
+
+    @property
+    def macro(self) -> float:
+        """The mean of the categories, 0 to 1."""
+        return sum(share.value for share in self.categories.values()) / len(self.categories)
+
+    @property
+    def macro_interval(self) -> tuple[float, float]:
+        """95 %, from the intervals of the categories: their distances add up in squares."""
+        low = high = 0.0
+        for share in self.categories.values():
+            share_low, share_high = share.interval
+            low += (share.value - share_low) ** 2
+            high += (share_high - share.value) ** 2
+        count = len(self.categories)
+        return self.macro - math.sqrt(low) / count, self.macro + math.sqrt(high) / count
+
+    def as_json(self) -> dict[str, Any]:
+        """Shares and intervals in per cent, rounded to a hundredth."""
+
+        def entry(value: float, interval: tuple[float, float]) -> dict[str, Any]:
+            low, high = interval
+            return {"per_cent": _per_cent(value), "interval_95": [_per_cent(low), _per_cent(high)]}
+
+        def counted(share: Share) -> dict[str, Any]:
+            counts = {"right": share.right, "total": share.total}
+            return {**counts, **entry(share.value, share.interval)}
+
+        return {
+            "categories": {name: counted(share) for name, share in self.categories.items()},
+            "macro": entry(self.macro, self.macro_interval),
+            "per_question": counted(self.overall),
+            "unread": self.unread,
+        }
+
+
+def summarise(rows: Sequence[Scored]) -> Summary:
+    """The figures of at least one answer."""
+    by_category: dict[str, list[bool]] = {}
+    for row in rows:
+        by_category.setdefault(row.question.category, []).append(row.is_right)
+    categories = {name: Share(sum(right), len(right)) for name, right in by_category.items()}
+    overall = Share(sum(share.right for share in categories.values()), len(rows))
+    return Summary(categories, overall, sum(row.is_unread for row in rows))
+
+
+def _per_cent(share: float) -> float:
+    return round(100 * share, 2)
