@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from apollo.prompt import tokenize
+from apollo.train.answers import answer_accuracy, answers_loss
 from apollo.train.cartoon.facts import (
     BACKGROUNDS,
     COLOURS,
@@ -28,14 +29,18 @@ from apollo.train.cartoon.facts import (
     WORDS,
 )
 from apollo.train.cartoon.labels import facts_of_clip
-from apollo.train.cartoon.questions import conversation
+from apollo.train.cartoon.questions import Turn, conversation
 from apollo.train.cartoon.world import CLIP_DURATION_S, Video, video_from_seed
 from apollo.train.loop import Metrics
-from apollo.train.rows import chat_row, clips_block, pad_rows
+from apollo.train.rows import branched_row, clips_block, pad_rows
 
-SCENE_SHARES = (0.6, 0.25, 0.1, 0.05)  # of 1..4 scenes
-TURNS = 8
-TEXT_ONLY_SHARE = 0.04  # chats without a video: greetings
+SCENE_SHARES = (0.2, 0.3, 0.3, 0.2)  # of 1..4 scenes: several are what is hard
+CHATS = 12  # independent questions about one video: they pay for its visual tokens together
+FOLLOW_UP_CHATS, FOLLOW_UP_TURNS = 2, 3  # besides, short conversations about "it"
+WHOLE_SHARE = 0.15  # of the videos have one long conversation instead, as in a chat
+WHOLE_TURNS = 8
+CHINESE_SHARE = 0.25
+TEXT_ONLY_SHARE = 0.02  # greetings without a video
 NOISE = 0.15  # on the oracle's vectors, whose entries have a spread of about 1
 
 # slot -> the words of its values, in the order of their ids
@@ -54,14 +59,23 @@ SLOT_TEXTS: dict[str, list[str]] = {
 }
 
 
+OBJECT_SLOT = list(SLOT_SIZES).index("object")
+
+
 class OracleSlots(nn.Module):
-    """Facts (N, K) as ids -> visual tokens (N, K, D) that a perfect connector would give."""
+    """Facts (N, K) as ids -> visual tokens (N, K, D) that a perfect connector would give.
+
+    Each token says its slot, its value, and by a learned map which object the clip shows: so a
+    question about the cat finds the cat's colour in one look, not by way of the cat's clip.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         width = model.config.llm_cfg["hidden_size"]
         self.slot_vectors = nn.Parameter(torch.randn(len(SLOT_SIZES), width))
         self.gain = nn.Parameter(torch.tensor(width**0.5))
+        self.whose = nn.Linear(width, width, bias=False)
+        nn.init.orthogonal_(self.whose.weight)
         tables = [self._table(texts, model) for texts in SLOT_TEXTS.values()]
         self.tables = nn.ParameterList(nn.Parameter(t, requires_grad=False) for t in tables)
 
@@ -75,13 +89,16 @@ class OracleSlots(nn.Module):
                 table[value, token_id] += 1 / len(ids)
         return table
 
-    def values(self, slot: int, embeddings: Tensor, norm: nn.Module) -> Tensor:
-        """The vectors of all values of a slot, (values + 1, D)."""
-        return norm(self.gain * (self.tables[slot] @ embeddings) + self.slot_vectors[slot])
+    def words(self, slot: int, embeddings: Tensor) -> Tensor:
+        """What each value of a slot is called, (values + 1, D)."""
+        return self.gain * (self.tables[slot] @ embeddings)
 
     def forward(self, facts: Tensor, embeddings: Tensor, norm: nn.Module) -> Tensor:
+        names = [self.words(slot, embeddings) for slot in range(facts.shape[1])]
+        whose = self.whose(names[OBJECT_SLOT])[facts[:, OBJECT_SLOT]]  # (N, D)
         columns = [
-            self.values(slot, embeddings, norm)[facts[:, slot]] for slot in range(facts.shape[1])
+            norm(names[slot][facts[:, slot]] + self.slot_vectors[slot] + whose)
+            for slot in range(facts.shape[1])
         ]
         return torch.stack(columns, 1)  # K times (N, D) -> (N, K, D)
 
@@ -92,18 +109,44 @@ def facts_of_video(video: Video) -> Tensor:
     return torch.tensor(rows)
 
 
+def chats_about(rng: np.random.Generator, video: Video) -> list[list[Turn]]:
+    """Conversations about one video, each to be had alone."""
+    language = "zh" if rng.random() < CHINESE_SHARE else "en"
+    if rng.random() < WHOLE_SHARE:
+        follow_ups = bool(rng.random() < 0.5)
+        whole = conversation(
+            rng, video, turns=WHOLE_TURNS, language=language, follow_ups=follow_ups
+        )
+        return [whole]
+    chats = [[turn] for turn in conversation(rng, video, turns=CHATS, language=language)]
+    for _ in range(FOLLOW_UP_CHATS):
+        chats.append(
+            conversation(rng, video, turns=FOLLOW_UP_TURNS, language=language, follow_ups=True)
+        )
+    return chats
+
+
+def greetings(rng: np.random.Generator, video: Video) -> list[list[Turn]]:
+    """Small talk without a video."""
+    language = "zh" if rng.random() < CHINESE_SHARE else "en"
+    return [conversation(rng, video, turns=2, kinds=("chat",), language=language) for _ in range(4)]
+
+
 def chat_sample(number: int, num_scenes: int, model: Any) -> dict[str, Any]:
-    """One conversation: its row, and the facts of its clips (None without a video)."""
+    """Conversations in one row, and the facts of the video's clips (None without a video)."""
     rng = np.random.default_rng((number, 3))
     video = video_from_seed(number, num_scenes=num_scenes)
-    if rng.random() < TEXT_ONLY_SHARE:
-        turns = conversation(rng, video, turns=2, kinds=("chat",))
-        row = chat_row([(turn.question, turn.answer) for turn in turns], None, model.tokenizer)
-        return {"row": row, "facts": None, "video": None}
-    turns = conversation(rng, video, turns=TURNS)
-    block = clips_block(video.num_clips, CLIP_DURATION_S, model.config.tokens_per_clip)
-    row = chat_row([(turn.question, turn.answer) for turn in turns], block, model.tokenizer)
-    return {"row": row, "facts": facts_of_video(video), "video": video}
+    shows = rng.random() >= TEXT_ONLY_SHARE
+    chats = chats_about(rng, video) if shows else greetings(rng, video)
+    tokens_per_clip = model.config.tokens_per_clip
+    block = clips_block(video.num_clips, CLIP_DURATION_S, tokens_per_clip) if shows else None
+    pairs = [[(turn.question, turn.answer) for turn in chat] for chat in chats]
+    return {
+        "row": branched_row(pairs, block, model.tokenizer),
+        "facts": facts_of_video(video) if shows else None,
+        "video": video if shows else None,
+        "chats": chats,
+    }
 
 
 def chat_batches(model: Any, batch_size: int, start: int, first: int) -> Iterator[dict[str, Any]]:
@@ -118,13 +161,6 @@ def chat_batches(model: Any, batch_size: int, start: int, first: int) -> Iterato
         yield {"rows": rows, "facts": [s["facts"] for s in samples], "samples": samples}
 
 
-def answer_accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Share of answer tokens guessed right: logits (B, S, V), labels (B, S)."""
-    wanted = labels[:, 1:]
-    counted = wanted >= 0
-    return (logits[:, :-1].argmax(-1) == wanted)[counted].float().mean().item()
-
-
 class LanguageTask(nn.Module):
     """The LLM, the connector's last norm and the oracle; nothing of the vision path."""
 
@@ -134,6 +170,8 @@ class LanguageTask(nn.Module):
         self.norm = model.mm_connector.resampler.norm
         self.oracle = OracleSlots(model)
         self._model = [model]  # in a list: not a part of this module
+        # on CPUs a tenth faster than the fused kernel, which is slow with a mask of its own
+        self.llm.set_attn_implementation("eager")
 
     def visual_tokens(self, facts: list[Tensor | None]) -> list[Tensor | None]:
         embeddings = self.llm.get_input_embeddings().weight
@@ -147,6 +185,9 @@ class LanguageTask(nn.Module):
         return out
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, Metrics]:
-        out = self._model[0](**batch["rows"], visual_tokens=self.visual_tokens(batch["facts"]))
-        accuracy = answer_accuracy(out.logits, batch["rows"]["labels"])
-        return out.loss, {"answer_tokens": accuracy}
+        tokens = self.visual_tokens(batch["facts"])
+        loss, right, counted = answers_loss(self._model[0], batch["rows"], tokens)
+        return loss, {
+            "tokens": right.float().mean().item(),
+            "answers": answer_accuracy(right, counted, batch["rows"]["branches"]),
+        }

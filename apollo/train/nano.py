@@ -51,12 +51,12 @@ from apollo.train.vision import ImageTask, VideoTask
 NUM_STEPS = {
     "image": 5000,
     "video": 2500,
-    "language": 1400,
+    "language": 10_000,
     "slots": 800,
     "connect": 300,
     "joint": 600,
 }
-BATCH_SIZE = {"image": 64, "video": 32, "language": 8, "slots": 32, "connect": 32, "joint": 8}
+BATCH_SIZE = {"image": 64, "video": 32, "language": 4, "slots": 32, "connect": 32, "joint": 8}
 LR = {
     "image": 3e-3,
     "video": 3e-3,

@@ -2,11 +2,16 @@
 
 The text comes from the same prompt code that inference uses, so a model never sees in use what it
 did not see in training.
+
+In:  conversations as (question, answer) pairs.  Out: Rows, and a batch of them as tensors.
+Odd: a row may hold several conversations about one video. They share its visual tokens and do not
+see each other: each is at the positions it would have alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,6 +21,7 @@ from apollo.clips import Clip
 from apollo.constants import IGNORE_INDEX
 from apollo.prompt import IM_END, Message, chatml, tokenize, video_block
 
+SHARED, PADDING = 0, -1  # branches of a row; its conversations count from 1
 FRAME_STEP_S = 0.5
 
 
@@ -51,14 +57,65 @@ def chat_row(
     return ids, labels
 
 
-def pad_rows(rows: Sequence[tuple[list[int], list[int]]], pad_id: int) -> dict[str, Tensor]:
-    """Rows -> input_ids, labels and attention_mask, each (B, S), padded on the right."""
-    longest = max(len(ids) for ids, _ in rows)
-    input_ids = torch.full((len(rows), longest), pad_id)
-    labels = torch.full((len(rows), longest), IGNORE_INDEX)
-    mask = torch.zeros((len(rows), longest), dtype=torch.long)
-    for i, (row, wanted) in enumerate(rows):
-        input_ids[i, : len(row)] = torch.tensor(row)
-        labels[i, : len(row)] = torch.tensor(wanted)
-        mask[i, : len(row)] = 1
-    return {"input_ids": input_ids, "labels": labels, "attention_mask": mask}
+@dataclass
+class Row:
+    """Ids with slots, labels, positions and branches, all (S,)."""
+
+    ids: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    branches: list[int] = field(default_factory=list)
+
+    def add(self, ids: Sequence[int], labels: Sequence[int], first: int, branch: int) -> None:
+        self.ids += ids
+        self.labels += labels
+        self.positions += range(first, first + len(ids))
+        self.branches += [branch] * len(ids)
+
+
+def branched_row(
+    chats: Sequence[Sequence[tuple[str, str]]], block: str | None, tokenizer: Any
+) -> Row:
+    """Several conversations about one video, whose visual block is in the row once.
+
+    Without a block the conversations share nothing.
+    """
+    row = Row()
+    if block:
+        shown = f"{block}\n\n"
+        text = chatml([{"role": "user", "content": shown}])
+        shared = tokenize(text[: text.index(shown) + len(shown)], tokenizer)
+        row.add(shared, [IGNORE_INDEX] * len(shared), 0, SHARED)
+    num_shared = len(row.ids)
+    for branch, turns in enumerate(chats, start=SHARED + 1):
+        ids, labels = chat_row(turns, block, tokenizer)
+        assert ids[:num_shared] == row.ids[:num_shared]  # a line end never joins what follows
+        row.add(ids[num_shared:], labels[num_shared:], num_shared, branch)
+    return row
+
+
+def pad_rows(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
+    """Rows -> input_ids, labels, position_ids and branches, each (B, S), padded on the right."""
+    longest = max(len(row.ids) for row in rows)
+
+    def padded(name: str, value: int) -> Tensor:
+        columns = [getattr(row, name) for row in rows]
+        return torch.tensor([column + [value] * (longest - len(column)) for column in columns])
+
+    return {
+        "input_ids": padded("ids", pad_id),
+        "labels": padded("labels", IGNORE_INDEX),
+        "position_ids": padded("positions", 0),
+        "branches": padded("branches", PADDING),
+    }
+
+
+def attention_of(branches: Tensor) -> Tensor:
+    """What may look at what: branches (B, S) -> bool (B, 1, S, S), rows look at columns.
+
+    Everything looks back at its own branch and at what is shared; padding only at padding.
+    """
+    same = branches[:, :, None] == branches[:, None, :]  # (B, S, S)
+    length = branches.shape[1]
+    earlier = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()
+    return ((same | (branches[:, None, :] == SHARED)) & earlier)[:, None]

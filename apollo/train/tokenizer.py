@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from apollo.prompt import IM_END, IM_START
 
 PAD = "<|endoftext|>"
-VOCAB_SIZE = 2048
+VOCAB_SIZE = 2560  # every name of the cartoon world, in both languages, is one token
 # letters with one sign before them, single digits, other signs, line ends, blanks: as in Qwen2
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"

@@ -1,0 +1,52 @@
+"""The loss of training a conversation: on the answers' tokens, nowhere else.
+
+In:  padded rows (see rows.py) and the visual tokens of each.  Out: a loss, and what was right.
+Odd: logits are made where a label is, nowhere else: the vocabulary is the largest matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from apollo.train.rows import attention_of
+
+
+def answers_loss(
+    model: Any, rows: dict[str, Tensor], visual_tokens: Sequence[Tensor | None]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean loss of the answers' tokens, which of them were guessed right (A,), where (B, S - 1)."""
+    branches = rows["branches"]
+    embeddings, _, _ = model.merge(rows["input_ids"], visual_tokens, (branches >= 0).long())
+    sees = attention_of(branches)
+    bias = torch.zeros(sees.shape, dtype=embeddings.dtype, device=embeddings.device)
+    bias.masked_fill_(~sees, torch.finfo(embeddings.dtype).min)
+    hidden = model.llm.model(
+        inputs_embeds=embeddings, attention_mask=bias, position_ids=rows["position_ids"]
+    ).last_hidden_state
+    wanted = rows["labels"][:, 1:]
+    counted = wanted >= 0  # (B, S - 1)
+    with torch.autocast(hidden.device.type, enabled=False):
+        chosen = hidden[:, :-1][counted].to(model.llm.lm_head.weight.dtype)
+        logits = model.llm.lm_head(chosen).float()  # (A, V)
+    right = logits.argmax(-1) == wanted[counted]
+    return cross_entropy(logits, wanted[counted]), right, counted
+
+
+def count_answers(rows: dict[str, Tensor]) -> int:
+    """How many tokens the loss of these rows is a mean over."""
+    return int((rows["labels"][:, 1:] >= 0).sum())
+
+
+def answer_accuracy(right: Tensor, counted: Tensor, branches: Tensor) -> float:
+    """Share of conversations all of whose answer tokens were guessed right."""
+    row = counted.nonzero()[:, 0]  # (A,)
+    chat = row * (int(branches.max()) + 1) + branches[:, 1:][counted]
+    _, chat = chat.unique(return_inverse=True)
+    wrong = torch.zeros(int(chat.max()) + 1, device=right.device)
+    wrong = wrong.index_add_(0, chat, (~right).float())
+    return (wrong == 0).float().mean().item()

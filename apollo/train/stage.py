@@ -1,0 +1,132 @@
+"""One training stage as data: what is trained, on what, how fast, for how long.
+
+In:  the values of a recipe.  Out: a `Stage`, every value of it checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from apollo.errors import RecipeError
+
+SCHEDULES = ("cosine", "linear", "constant")
+OPTIMIZERS = ("adamw", "muon")
+PRECISIONS = ("float32", "bfloat16", "float16")
+POLICIES = ("fail", "skip")
+CONVERSATIONS = "conversations"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data file and its share of the samples."""
+
+    file: Path
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything about one stage. The defaults are the paper's where it gives them."""
+
+    name: str
+    train: dict[str, float]  # part -> factor on the rate: connector, llm, towers, a tower's name
+    task: str = CONVERSATIONS
+    options: dict[str, Any] = field(default_factory=dict)  # of the task
+    takes: tuple[str, ...] | None = None  # the stages it goes on from; None: the one before
+
+    # data, for conversations
+    data: tuple[Source, ...] = ()
+    validation: Path | None = None
+    clips_per_video: int | None = None  # None: as many as the context takes
+    tokens_per_clip: int | None = None  # None: as the model has
+    max_length: int | None = None  # tokens; None: the model's context
+    unreadable: str = "fail"  # what happens to a record whose video is missing or unreadable
+    feature_cache: bool = True  # frozen towers read each clip once, and its features are kept
+    workers: int = 0  # processes that decode
+
+    # steps
+    num_steps: int | None = None
+    epochs: float | None = None
+    global_batch: int = 32  # samples in a step, over all processes
+    micro_batch: int | None = None  # samples in memory at once; None: the whole share of a process
+    lr: float = 2e-5
+    optimizer: str = "adamw"
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    warmup_steps: int = 0
+    max_grad_norm: float = 1.0
+    precision: str = "float32"
+    gradient_checkpointing: bool = False
+
+    # housekeeping
+    eval_every: int = 0  # steps; 0: only at the end, when there is validation data
+    save_every: int = 200
+    keep: int = 2  # checkpoints to go on from, besides the best one
+    log_every: int = 10
+
+    def check(self, where: str) -> None:
+        """Raises `RecipeError` unless the stage can be run; `where` begins the sentence."""
+        self._check_training(where)
+        self._check_choices(where)
+        self._check_numbers(where)
+        if self.task == CONVERSATIONS:
+            if not self.data:
+                raise RecipeError(f'{where}: "data" is missing; name at least one data file.')
+            if self.options:
+                raise RecipeError(f'{where}: conversations take no "options"; remove them.')
+        elif self.data or self.validation:
+            raise RecipeError(f'{where}: the task "{self.task}" makes its data; remove "data".')
+
+    def _check_training(self, where: str) -> None:
+        if not any(self.train.values()):
+            raise RecipeError(
+                f'{where}: nothing is trained; give a part a rate above 0 under "train", for '
+                "example connector: 1.0."
+            )
+        for part, rate in self.train.items():
+            if rate < 0:
+                raise RecipeError(f"{where}: train.{part} is {rate}; a rate is 0 or more.")
+        if (self.num_steps is None) == (self.epochs is None):
+            raise RecipeError(f'{where}: give either "num_steps" or "epochs".')
+        if self.epochs is not None and self.task != CONVERSATIONS:
+            raise RecipeError(f'{where}: the task "{self.task}" never ends; give "num_steps".')
+
+    def _check_choices(self, where: str) -> None:
+        for key, choices in (
+            ("schedule", SCHEDULES),
+            ("optimizer", OPTIMIZERS),
+            ("precision", PRECISIONS),
+            ("unreadable", POLICIES),
+        ):
+            value = getattr(self, key)
+            if value not in choices:
+                raise RecipeError(f"{where}: {key} is {value!r}; choose {' or '.join(choices)}.")
+
+    def _check_numbers(self, where: str) -> None:
+        above_0 = ("num_steps", "epochs", "global_batch", "micro_batch", "lr", "save_every")
+        above_0 += ("clips_per_video", "tokens_per_clip", "max_length", "log_every", "keep")
+        for key in above_0:
+            value = getattr(self, key)
+            if value is not None and not value > 0:
+                raise RecipeError(f"{where}: {key} is {value}; it must be above 0.")
+        for key in ("weight_decay", "warmup_steps", "max_grad_norm", "eval_every", "workers"):
+            if getattr(self, key) < 0:
+                raise RecipeError(f"{where}: {key} is {getattr(self, key)}; it cannot be below 0.")
+        for source in self.data:
+            if source.share <= 0:
+                raise RecipeError(
+                    f"{where}: the share of {source.file.name} is {source.share}; shares are "
+                    "above 0."
+                )
+        if self.num_steps is not None and self.warmup_steps >= self.num_steps:
+            raise RecipeError(
+                f"{where}: warmup_steps ({self.warmup_steps}) must be fewer than num_steps "
+                f"({self.num_steps})."
+            )
+        if self.micro_batch is not None and self.global_batch % self.micro_batch:
+            raise RecipeError(
+                f"{where}: micro_batch ({self.micro_batch}) must divide global_batch "
+                f"({self.global_batch})."
+            )

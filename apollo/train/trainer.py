@@ -1,0 +1,415 @@
+"""One stage on transformers' Trainer: any task, one process or many, killed and resumed.
+
+In:  a Stage, its Task and a folder.  Out: the task's result in `<folder>/result`.
+Odd: a checkpoint is written under another name and renamed when it is whole, so a kill never
+leaves half of one. It holds only what is trained. The loss of a step is the mean over all items of
+the global batch, however it is cut into processes and micro-batches.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, SequentialSampler
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from apollo.errors import RecipeError
+from apollo.train.journal import Journal
+from apollo.train.optimizer import MuonAdamW, parameter_groups
+from apollo.train.stage import Stage
+from apollo.train.task import Batch, Task
+
+log = logging.getLogger(__name__)
+
+WRITING = "writing"  # the folder in which a checkpoint grows
+WEIGHTS = "trained.safetensors"
+LEAST_RATE = 0.01  # share of the full rate at which "linear" ends
+
+
+class Samples(Dataset[Any]):
+    """A task's samples in the order they are trained on."""
+
+    def __init__(self, task: Task, order: Sequence[int]) -> None:
+        self.task, self.order = task, order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, place: int) -> Any:
+        return self.task.sample(self.order[place])
+
+
+def num_steps_of(stage: Stage, task: Task) -> int:
+    if stage.num_steps is not None:
+        return stage.num_steps
+    assert stage.epochs is not None  # a recipe without either is refused
+    return max(1, math.ceil(stage.epochs * (task.num_samples() or 0) / stage.global_batch))
+
+
+def share_of_rate(stage: Stage, step: int, num_steps: int) -> float:
+    """The rate at a step as a share of the full one: a rise, then the schedule."""
+    rise = min(1.0, (step + 1) / (stage.warmup_steps + 1))
+    done = min(1.0, max(0, step - stage.warmup_steps) / max(1, num_steps - stage.warmup_steps))
+    if stage.schedule == "cosine":
+        return rise * 0.5 * (1 + math.cos(math.pi * done))
+    if stage.schedule == "linear":  # full until half of the steps are done
+        return rise * max(LEAST_RATE, min(1.0, 2 * (num_steps - step) / num_steps))
+    return rise
+
+
+def trained_groups(stage: Stage, task: Task, where: str) -> list[dict[str, Any]]:
+    """Parameter groups of the parts with a rate; every other parameter is frozen.
+
+    Raises:
+        RecipeError: the task has no such part.
+    """
+    parts = task.parts()
+    for part in stage.train:
+        if part not in parts:
+            raise RecipeError(f'{where}: there is no part "{part}"; choose from {", ".join(parts)}.')
+    frozen = {id(p): p for module in parts.values() for m in module for p in m.parameters()}
+    for parameter in frozen.values():
+        parameter.requires_grad_(False)
+    groups: list[dict[str, Any]] = []
+    taken: set[int] = set()
+    # a part inside another one, as a tower among the towers, has its own rate
+    for part in sorted(stage.train, key=lambda name: sum(1 for m in parts[name] for _ in m.parameters())):
+        modules = parts[part]
+        fresh = [p for m in modules for p in m.parameters() if id(p) not in taken]
+        taken |= {id(p) for p in fresh}
+        if stage.train[part] == 0:
+            continue
+        for parameter in fresh:
+            if parameter.is_floating_point():
+                parameter.requires_grad_(True)
+        chosen = {id(p) for p in fresh}
+        for group in parameter_groups(modules, scale=stage.train[part]):
+            group["params"] = [p for p in group["params"] if id(p) in chosen]
+            if group["params"]:
+                groups.append(group | {"lr": stage.lr * group["scale"]})
+    if not groups:
+        raise RecipeError(f"{where}: the parts that are trained have no parameters.")
+    return groups
+
+
+class StageTrainer(Trainer):
+    """transformers' Trainer, with a Task's samples, rates per part and whole checkpoints."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        task: Task,
+        folder: Path,
+        *,
+        where: str,
+        seed: int,
+        stop_at_s: float | None = None,
+    ) -> None:
+        self.stage, self.task, self.folder = stage, task, folder
+        self.groups = trained_groups(stage, task, where)
+        self.num_steps = num_steps_of(stage, task)
+        self.step_loss, self.metrics, self.journal = 0.0, {}, None
+        self.is_saving = False
+        order = task.order(self.num_steps * stage.global_batch)
+        arguments = _arguments(stage, folder, seed, self.num_steps)
+        _check_batch(stage, arguments, where)
+        self.where = where
+        super().__init__(
+            model=task.module,
+            args=arguments,
+            data_collator=task.collate,
+            train_dataset=Samples(task, order),
+            eval_dataset=Samples(task, task.validation()) if task.validation() else None,
+            callbacks=[_Pace(self, stop_at_s)],
+        )
+        self.loss_is_scaled_for_ga = True
+
+    # ---- samples and loss ----------------------------------------------------------------
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return SequentialSampler(self.train_dataset)  # the order is made already
+
+    def _get_collator_with_removed_columns(self, data_collator: Any, description: Any = None) -> Any:
+        return data_collator  # samples are no table
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+        """The micro-batches of a step, and the items of all of them in all processes."""
+        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        items = torch.tensor(sum(self.task.count(batch) for batch in batches), device=device)
+        self.step_loss = 0.0
+        return batches, self.accelerator.gather(items).sum()
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        out = model(**inputs)
+        world = self.accelerator.num_processes  # gradients are averaged over them
+        share = self.task.count(inputs) * world / num_items_in_batch
+        loss = out["loss"] * share
+        self.step_loss += loss.detach() / world
+        self.metrics = out["metrics"]
+        return (loss, out) if return_outputs else loss
+
+    @torch.no_grad()
+    def evaluate(self, *args: Any, **keywords: Any) -> dict[str, float]:
+        """The loss on the samples that are never trained on, over all processes."""
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        assert self.eval_dataset is not None
+        size = self.args.per_device_train_batch_size
+        numbers = list(range(len(self.eval_dataset)))
+        rounds = -(-len(numbers) // (size * world))
+        total = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        self.model_wrapped.eval()
+        for i in range(rounds):  # every process makes as many rounds; the last may see some twice
+            first = (i * world + rank) * size
+            mine = numbers[first : first + size]
+            batch = self.task.collate([self.eval_dataset[n] for n in mine or numbers[:1]])
+            out = self.model_wrapped(**self._prepare_inputs(batch))
+            items = self.task.count(batch) if mine else 0
+            total += torch.tensor([float(out["loss"]) * items, items], dtype=torch.float64)
+        self.model_wrapped.train()
+        loss, items = self.accelerator.gather(total[None]).sum(0).tolist()
+        metrics = {"eval_loss": loss / items}
+        if self.journal is not None:
+            self.journal.write(self.state.global_step, {"validation_loss": loss / items})
+        best = self.folder / "best.txt"
+        if self.args.should_save:
+            known = [float(line) for line in best.read_text().split()[:1]] if best.exists() else []
+            if not known or metrics["eval_loss"] < known[0]:
+                self.keep_best(metrics["eval_loss"])
+        self.accelerator.wait_for_everyone()
+        return metrics
+
+    # ---- optimiser -----------------------------------------------------------------------
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            if self.stage.optimizer == "muon":
+                if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+                    raise RecipeError(
+                        f"{self.where}: muon needs whole matrices, which FSDP and DeepSpeed cut "
+                        "up; set optimizer: adamw."
+                    )
+                self.optimizer = MuonAdamW(self.groups, self.stage.lr, self.stage.weight_decay)
+            else:
+                keys = ("params", "lr")
+                groups = [{key: group[key] for key in keys} for group in self.groups]
+                self.optimizer = torch.optim.AdamW(
+                    groups, lr=self.stage.lr, weight_decay=self.stage.weight_decay
+                )
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        if self.lr_scheduler is None:
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer,
+                lambda step: share_of_rate(self.stage, step, self.num_steps),
+            )
+        return self.lr_scheduler
+
+    # ---- checkpoints ---------------------------------------------------------------------
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.folder / WRITING)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        growing = self.folder / WRITING
+        if self.args.should_save:
+            shutil.rmtree(growing, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            name = f"checkpoint-{self.state.global_step}"
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            os.replace(growing / name, self.folder / name)
+            shutil.rmtree(growing, ignore_errors=True)
+            for old in checkpoints(self.folder)[: -self.stage.keep]:
+                shutil.rmtree(old)
+        self.accelerator.wait_for_everyone()
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super().save_model(output_dir, _internal_call=_internal_call)
+        elif self.args.should_save:
+            assert output_dir is not None
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+            save_file(trained_tensors(self.task.module), Path(output_dir) / WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            load_trained(self.task.module, Path(resume_from_checkpoint) / WEIGHTS)
+
+    def keep_best(self, loss: float) -> None:
+        """Keeps the weights of now as the best so far; a kill leaves the old ones or the new."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return  # no process has all weights here; the last ones are the result
+        for name, write in (
+            ("best.safetensors", lambda f: save_file(trained_tensors(self.task.module), f)),
+            ("best.txt", lambda f: f.write_text(f"{loss!r} at step {self.state.global_step}\n")),
+        ):
+            growing = self.folder / f"{name}.{WRITING}"
+            write(growing)
+            os.replace(growing, self.folder / name)
+
+
+def trained_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """What a stage changes: the parameters that ask for gradients, tied ones once."""
+    named = module.named_parameters()
+    return {name: p.detach().cpu().contiguous() for name, p in named if p.requires_grad}
+
+
+def load_trained(module: nn.Module, file: Path) -> None:
+    """Puts saved tensors back into the parameters they came from."""
+    parameters = dict(module.named_parameters())
+    with torch.no_grad():
+        for name, tensor in load_file(file).items():
+            parameters[name].copy_(tensor)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The whole checkpoints of a stage, oldest first."""
+    found = folder.glob("checkpoint-*")
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+class _Pace(TrainerCallback):
+    """Decides after every step whether to write numbers, to check, to save, to stop."""
+
+    def __init__(self, trainer: StageTrainer, stop_at_s: float | None) -> None:
+        self.trainer, self.stop_at_s = trainer, stop_at_s
+        self.stopped = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+        trainer = self.trainer
+        if args.should_save:
+            trainer.journal = Journal(
+                trainer.folder, trainer.stage.name, trainer.num_steps, state.global_step
+            )
+        self.began_s, self.items = time.monotonic(), 0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+        trainer, stage, step = self.trainer, self.trainer.stage, state.global_step
+        is_last = step >= trainer.num_steps
+        control.should_evaluate = trainer.eval_dataset is not None and (
+            is_last or (stage.eval_every > 0 and step % stage.eval_every == 0)
+        )
+        stop = self._time_is_up()
+        control.should_save = is_last or stop or step % stage.save_every == 0
+        if stop and not is_last:
+            control.should_training_stop = self.stopped = True
+        if trainer.journal is not None:
+            trainer.journal.step()
+        if step % stage.log_every == 0 or is_last or stop:
+            loss = trainer.accelerator.gather(torch.as_tensor(trainer.step_loss)[None]).sum()
+            if trainer.journal is not None:
+                lr = trainer.lr_scheduler.get_last_lr()[0]
+                metrics = {key: float(value) for key, value in trainer.metrics.items()}
+                trainer.journal.write(step, {"loss": float(loss), **metrics, "lr": lr})
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+        if self.trainer.journal is not None:
+            self.trainer.journal.close()
+
+    def _time_is_up(self) -> bool:
+        if self.stop_at_s is None:
+            return False
+        mine = torch.tensor([time.monotonic() >= self.stop_at_s])
+        return bool(self.trainer.accelerator.gather(mine).any())
+
+
+def train_stage(
+    stage: Stage, task: Task, folder: Path, *, where: str, seed: int, minutes: float | None = None
+) -> bool:
+    """Trains to the end or until the time is up, going on from the last whole checkpoint.
+
+    Returns whether the stage is complete; its result is then in `<folder>/result`.
+    """
+    stop_at_s = None if minutes is None else time.monotonic() + 60 * minutes
+    trainer = StageTrainer(stage, task, folder, where=where, seed=seed, stop_at_s=stop_at_s)
+    found = checkpoints(folder)
+    trainer.train(resume_from_checkpoint=str(found[-1]) if found else None)
+    complete = trainer.state.global_step >= trainer.num_steps
+    if complete:
+        _finish(trainer)
+    return complete
+
+
+def _finish(trainer: StageTrainer) -> None:
+    """Writes the result, of the best weights where validation chose some."""
+    folder, task = trainer.folder, trainer.task
+    best = folder / "best.safetensors"
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        if trainer.args.should_save:
+            save_file({k: v.contiguous() for k, v in state.items()}, folder / "gathered.safetensors")
+    elif trainer.args.should_save:
+        if best.exists():
+            load_trained(task.module, best)
+        growing = folder / f"result.{WRITING}"
+        shutil.rmtree(growing, ignore_errors=True)
+        growing.mkdir()
+        task.module.eval()
+        task.save(growing)
+        os.replace(growing, folder / "result")
+    trainer.accelerator.wait_for_everyone()
+
+
+def _arguments(stage: Stage, folder: Path, seed: int, num_steps: int) -> TrainingArguments:
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    share = max(1, stage.global_batch // world)
+    micro = min(stage.micro_batch or share, share)
+    on_gpu = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=num_steps,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=max(1, stage.global_batch // (micro * world)),
+        max_grad_norm=stage.max_grad_norm,
+        bf16=stage.precision == "bfloat16",
+        fp16=stage.precision == "float16",
+        use_cpu=not on_gpu,
+        seed=seed,
+        dataloader_num_workers=stage.workers,
+        dataloader_pin_memory=on_gpu,
+        save_strategy="no",  # _Pace says when
+        eval_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
+    )
+
+
+def _check_batch(stage: Stage, arguments: TrainingArguments, where: str) -> None:
+    world = arguments.world_size
+    whole = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * world
+    if whole != stage.global_batch:
+        raise RecipeError(
+            f"{where}: global_batch is {stage.global_batch}, which {world} processes with "
+            f"micro_batch {arguments.per_device_train_batch_size} cannot share evenly; change one."
+        )
+
+
+def first_batch(task: Task, size: int) -> Batch:
+    """The first batch, to see before a long run that the data can be read."""
+    loader = DataLoader(Samples(task, task.order(size)), size, collate_fn=task.collate)
+    batch: Batch = next(iter(loader))
+    return batch
