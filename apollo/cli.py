@@ -1,4 +1,4 @@
-"""The command line: `apollo ask | chat | download | demo | eval | curate`.
+"""The command line: `apollo ask | chat | download | demo | eval | curate | train`.
 
 In:  arguments.  Out: text on stdout, progress on stderr when that is a terminal, and an exit code:
 0 done, 2 something the person can mend (one line on stderr), 130 interrupted, 141 reader gone.
@@ -23,6 +23,7 @@ from apollo.evaluate import command as eval_command
 from apollo.evaluate import curate_command
 from apollo.models import card_of
 from apollo.settings import Generation, Sampling
+from apollo.train import command as train_command
 
 DONE, MENDABLE, INTERRUPTED, READER_GONE = 0, 2, 130, 141
 MODEL_HELP = "nano (comes with Apollo), 1.5B, 3B, 7B, a Hugging Face id or a folder"
@@ -85,6 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_demo_flags(page)
     page.set_defaults(run=run_demo)
 
+    train = commands.add_parser("train", help="train a model by a recipe")
+    train_command.add_flags(train)
+    train.set_defaults(run=train_command.run)
     evaluate = commands.add_parser("eval", help="ask many questions and count the right answers")
     eval_command.add_flags(evaluate)
     evaluate.set_defaults(run=eval_command.run)

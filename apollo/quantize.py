@@ -79,6 +79,7 @@ def unpack_linears(decoder: nn.Module) -> None:
 
     No gradient passes through that layout, so a base that is to be trained through is kept plain.
     """
+    layer: Any
     for layer in decoder.modules():
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.state_dict()  # unpacks the weight in place

@@ -285,7 +285,7 @@ def test_a_record_longer_than_the_context_is_refused(folder: Path) -> None:
     text = sentence(error)
     assert text.startswith(f"{found[1].where}: prompt and answer take 21 tokens, but there is room")
     assert "for 20; shorten the conversation, or read fewer clips" in text
-    with pytest.raises(DataError, match="take 21 tokens .as does 1 more., but"):
+    with pytest.raises(DataError, match="take 21 tokens .the first of 2 such records., but"):
         check_lengths(found, [10, 21, 22], 20)
-    with pytest.raises(DataError, match="line 1: .* take 22 tokens .as do 2 more., but"):
+    with pytest.raises(DataError, match="line 1: .* take 22 tokens .the first of 3 such"):
         check_lengths(found, [22, 21, 22], 20)

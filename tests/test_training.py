@@ -1,29 +1,29 @@
-"""The training code of apollo-nano: optimiser, loop, rows, oracle and a short real run."""
+"""The training code of apollo-nano: optimiser, rows, oracle and every stage's loss."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
 from apollo.prompt import build_prompt, tokenize
-from apollo.train import nano as recipe
+from apollo.train.answers import answer_accuracy, answers_loss, count_answers
 from apollo.train.cartoon.facts import SLOT_SIZES
 from apollo.train.cartoon.questions import all_texts
-from apollo.train.cartoon.samples import batches, clip_sample, frame_sample
-from apollo.train.joint import ConnectTask, JointTask, SlotTask, connect_batches, joint_batches
-from apollo.train.language import SLOT_TEXTS, LanguageTask, chat_batches
-from apollo.train.loop import restore, run_stage
+from apollo.train.cartoon.samples import SEED_STRIDE, clip_sample, collate, frame_sample
+from apollo.train.cartoon_tasks import STREAMS, image_task
+from apollo.train.command import RECIPES
+from apollo.train.joint import ConnectTask, JointTask, SlotTask, connect_sample, joint_sample
+from apollo.train.language import SLOT_TEXTS, LanguageTask, chat_sample, collate_chats
 from apollo.train.nano_model import GRID, build_internvideo2, build_nano, build_siglip
-from apollo.train.optimizer import MuonAdamW, orthogonalise, parameter_groups, rate_at
-from apollo.train.rows import chat_row, clips_block, pad_rows
+from apollo.train.optimizer import MuonAdamW, orthogonalise, parameter_groups
+from apollo.train.recipe import read_recipe
+from apollo.train.rows import Row, branched_row, chat_row, clips_block, pad_rows
+from apollo.train.stage import Stage
+from apollo.train.task import Start
 from apollo.train.tokenizer import train_tokenizer
 from apollo.train.vision import ImageTask, VideoTask
 
@@ -55,74 +55,6 @@ def test_matrices_go_to_muon_and_tables_do_not(model: Any) -> None:
     assert {"llm.model.embed_tokens.weight", "mm_connector.resampler.latents"} <= rest
 
 
-def test_the_rate_rises_stays_and_falls() -> None:
-    rates = [rate_at(step, 1000) for step in range(1000)]
-    assert rates[0] < 0.1 and rates[100] == rates[499] == 1.0 and rates[999] < 0.02
-    assert rates[500:] == sorted(rates[500:], reverse=True)
-
-
-class Regression(nn.Module):
-    """A small problem for the loop: a linear map to be found."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(3)
-        self.map = nn.Linear(6, 4)
-        self.wanted = torch.randn(4, 6)
-
-    def loss(self, x: Tensor) -> tuple[Tensor, dict[str, float]]:
-        return (self.map(x) - x @ self.wanted.T).square().mean(), {}
-
-
-def inputs(start: int) -> Iterator[Tensor]:
-    for step in range(start, 10_000):
-        yield torch.randn(16, 6, generator=torch.Generator().manual_seed(step))
-
-
-def train(folder: Path, num_steps: int, stop_after: int | None = None) -> Regression:
-    task = Regression()
-
-    def until_killed(start: int) -> Iterator[Tensor]:
-        for step, x in enumerate(inputs(start), start):
-            if step == stop_after:
-                raise KeyboardInterrupt
-            yield x
-
-    run_stage(
-        "map",
-        task,
-        parameter_groups([task]),
-        until_killed,
-        task.loss,
-        num_steps=num_steps,
-        lr=0.02,
-        folder=folder,
-    )
-    return task
-
-
-def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    whole = train(tmp_path / "whole", 450)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed", 450, stop_after=333)
-    resumed = train(tmp_path / "killed", 450)
-    assert torch.equal(whole.map.weight, resumed.map.weight)
-    losses = [
-        json.loads(line)["loss"] for line in (tmp_path / "whole/map.jsonl").read_text().splitlines()
-    ]
-    assert losses[-1] < losses[0] / 20
-    assert not list(tmp_path.rglob("*.writing"))
-
-
-def test_a_finished_stage_is_not_run_again(tmp_path: Path) -> None:
-    done = train(tmp_path, 200)
-    again = train(tmp_path, 200, stop_after=0)
-    assert torch.equal(done.map.weight, again.map.weight)
-    fresh = Regression()
-    assert restore(tmp_path / "map.safetensors", fresh, None) == 200
-    assert restore(tmp_path / "nothing.safetensors", fresh, None) == 0
-
-
 def test_a_row_is_the_prompt_of_inference_and_labels_the_answers(tokenizer: Any) -> None:
     block = clips_block(2, 2.0, tokens_per_clip=8)
     turns = [("What is in the video?", "A cat."), ("How does it move?", "It moves up.")]
@@ -137,36 +69,85 @@ def test_a_row_is_the_prompt_of_inference_and_labels_the_answers(tokenizer: Any)
     said = tokenizer.decode([token for token in labels if token != IGNORE_INDEX])
     assert said == "A cat.<|im_end|>It moves up.<|im_end|>"
     assert ids.count(X_TOKEN_INDEX) == 16
-    padded = pad_rows([(ids, labels), (ids[:5], labels[:5])], tokenizer.pad_token_id)
-    assert padded["attention_mask"].sum(1).tolist() == [len(ids), 5]
-    assert (padded["labels"][1] == IGNORE_INDEX).all()
+
+
+def test_conversations_in_one_row_are_what_each_would_be_alone(model: Any) -> None:
+    """Same logits as in a row of its own, through the mask and the positions."""
+    block = clips_block(2, 2.0, tokens_per_clip=8)
+    chats = [
+        [("What is in the video?", "A cat.")],
+        [("Where is the dog?", "In the middle."), ("And the background?", "The sea.")],
+        [("Describe the video.", "A cat moves up.")],
+    ]
+    tokens = torch.randn(16, 192)
+    model.eval()
+
+    def losses(rows: list[Row]) -> tuple[float, int]:
+        batch = pad_rows(rows, model.tokenizer.pad_token_id)
+        with torch.no_grad():
+            loss, _, _ = answers_loss(model, batch, [tokens] * len(rows))
+        return float(loss), count_answers(batch)
+
+    together, num_together = losses([branched_row(chats, block, model.tokenizer)])
+    alone = [losses([branched_row([chat], block, model.tokenizer)]) for chat in chats]
+    assert num_together == sum(num for _, num in alone)
+    assert together == pytest.approx(sum(x * n for x, n in alone) / num_together, rel=1e-5)
+    padded, _ = losses([branched_row([chat], block, model.tokenizer) for chat in chats])
+    assert padded == pytest.approx(together, rel=1e-5)
+
+
+def test_an_answer_counts_as_right_only_as_a_whole() -> None:
+    counted = torch.tensor([[False, True, True, False, True]])
+    branches = torch.tensor([[0, 1, 1, 1, 2, 2]])
+    right = torch.tensor([True, False, True])
+    assert answer_accuracy(right, counted, branches) == 0.5
 
 
 def test_the_oracle_gives_different_facts_different_vectors(model: Any) -> None:
     task = LanguageTask(model)
     words = model.llm.get_input_embeddings().weight
     assert list(SLOT_TEXTS) == list(SLOT_SIZES)
+    objects = torch.tensor([3, 7])
     for slot, (name, size) in enumerate(SLOT_SIZES.items()):
-        vectors = task.oracle.values(slot, words, task.norm)
-        assert vectors.shape == (size, words.shape[1]), name
-        distances = torch.cdist(vectors, vectors) + 99 * torch.eye(size)
+        vectors = task.oracle.values(slot, objects, words, task.norm)
+        assert vectors.shape == (2, size, words.shape[1]), name
+        distances = torch.cdist(vectors[0], vectors[0]) + 99 * torch.eye(size)
         assert distances.min() > 0.05, name
+        facts = torch.ones(2, len(SLOT_SIZES), dtype=torch.long)
+        facts[:, 0] = objects
+        seen = task.oracle(facts, words, task.norm)[:, slot]
+        met = vectors[torch.arange(2), facts[:, slot]]
+        assert torch.allclose(seen, met, atol=1e-5), name
+        owners = task.oracle.owners(slot, facts[:, slot], words, task.norm)
+        if slot:
+            assert torch.allclose(seen, owners[torch.arange(2), objects], atol=1e-5), name
+
+
+def start(takes: dict[str, Path] | None = None) -> Start:
+    return Start(Path("recipe.yaml"), "", 0, takes or {}, Path("features"))
 
 
 def test_every_sample_is_made_from_its_number_alone() -> None:
-    tower = build_siglip()
-    make = partial(frame_sample, grid=GRID, transform=tower.transform)
-    first, second = next(batches(make, 3, 4, 100)), next(batches(make, 3, 4, 100))
+    stage = Stage("image", {"tower": 1.0}, task="cartoon image", num_steps=2, global_batch=3)
+    task, again = image_task(stage, start()), image_task(stage, start())
+    first, second = task.collate([task.sample(4)] * 2), again.collate([again.sample(4)] * 2)
     assert torch.equal(first["pixels"], second["pixels"])
-    assert first["object"].shape == (3, GRID, GRID)
-    later = next(batches(make, 3, 5, 100))
-    assert not torch.equal(first["pixels"], later["pixels"])
+    assert first["object"].shape == (2, GRID, GRID) and task.count(first) == 2
+    assert not torch.equal(first["pixels"], task.collate([task.sample(5)] * 2)["pixels"])
 
 
-def loss_of(task: Any, stream: Iterator[Any], num_steps: int, lr: float = 2e-3) -> list[float]:
+def test_no_two_stages_train_on_the_same_samples() -> None:
+    recipe = read_recipe(RECIPES / "nano.yaml")
+    tasks = [stage.task.removeprefix("cartoon ") for stage in recipe.stages]
+    assert tuple(tasks) == STREAMS
+    most = max((stage.num_steps or 0) * stage.global_batch for stage in recipe.stages)
+    assert most < SEED_STRIDE * 1000
+
+
+def loss_of(task: Any, batch: Any, num_steps: int, lr: float = 2e-3) -> list[float]:
     """Trains a task for a few steps on the same batch."""
     optimizer = MuonAdamW(parameter_groups([task]), lr)
-    batch, losses = next(stream), []
+    losses = []
     for _ in range(num_steps):
         loss, metrics = task.loss(batch)
         optimizer.zero_grad()
@@ -181,33 +162,24 @@ def test_every_stage_learns(model: Any) -> None:
     """A few steps on one batch: each stage's loss falls, through the real classes."""
     torch.manual_seed(1)
     image = ImageTask(build_siglip())
-    stream = batches(partial(frame_sample, grid=GRID, transform=image.tower.transform), 8, 0, 0)
-    assert (fall := loss_of(image, stream, 6))[-1] < 0.9 * fall[0]
+    frames = [frame_sample(n, GRID, image.tower.transform) for n in range(8)]
+    assert (fall := loss_of(image, collate(frames), 6))[-1] < 0.9 * fall[0]
 
     video = VideoTask(build_internvideo2())
-    stream = batches(partial(clip_sample, grid=GRID, transform=video.tower.transform), 4, 0, 0)
-    assert (fall := loss_of(video, stream, 6))[-1] < 0.9 * fall[0]
+    clips = [clip_sample(n, GRID, video.tower.transform) for n in range(4)]
+    assert (fall := loss_of(video, collate(clips), 6))[-1] < 0.9 * fall[0]
 
-    transforms = model.vision_tower.vision_processor
-    slots = SlotTask(model)
-    assert (fall := loss_of(slots, connect_batches(transforms, 4, 0, 0), 6))[-1] < 0.9 * fall[0]
+    seen = collate([connect_sample(n, model.vision_tower.vision_processor) for n in range(4)])
+    assert (fall := loss_of(SlotTask(model), seen, 6))[-1] < 0.9 * fall[0]
 
     language = LanguageTask(model)
-    assert (fall := loss_of(language, chat_batches(model, 2, 0, 0), 6))[-1] < 0.9 * fall[0]
+    chats = [chat_sample(n, model, 2) for n in range(2)]
+    told = collate_chats(chats, model.tokenizer)
+    assert (fall := loss_of(language, told, 6))[-1] < 0.9 * fall[0]
 
-    connect = ConnectTask(language, model)
-    assert (fall := loss_of(connect, connect_batches(transforms, 4, 0, 0), 6))[-1] < 0.9 * fall[0]
+    assert (fall := loss_of(ConnectTask(language, model), seen, 6))[-1] < 0.9 * fall[0]
 
-    joint = JointTask(language, model)
-    seen = (batch for batch in joint_batches(model, 2, 0, 0) if not batch["rehearsal"])
-    assert (fall := loss_of(joint, seen, 6))[-1] < 0.9 * fall[0]
-
-
-def test_the_recipe_names_every_stage_and_keeps_their_samples_apart() -> None:
-    assert set(recipe.TRAIN) == set(recipe.NUM_STEPS) == set(recipe.BATCH_SIZE) == set(recipe.LR)
-    spans = []
-    for stage in recipe.STAGES:
-        first = recipe.first_number(stage, seed=0)
-        spans.append((first, first + recipe.NUM_STEPS[stage] * recipe.BATCH_SIZE[stage]))
-    spans.append((recipe.first_number("image", seed=1), 10**18))
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    numbers = (n for n in range(0, 100, 2) if joint_sample(n, model, 2).get("pixels"))
+    first = next(numbers)
+    shown = collate_chats([joint_sample(n, model, 2) for n in (first, first + 1)], model.tokenizer)
+    assert (fall := loss_of(JointTask(language, model), shown, 6))[-1] < 0.9 * fall[0]

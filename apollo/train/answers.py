@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from apollo.merge import fill_slots, find_slots
 from apollo.train.rows import attention_of
 
 
@@ -21,7 +22,10 @@ def answers_loss(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean loss of the answers' tokens, which of them were guessed right (A,), where (B, S - 1)."""
     branches = rows["branches"]
-    embeddings, _, _ = model.merge(rows["input_ids"], visual_tokens, (branches >= 0).long())
+    ids = rows["input_ids"]
+    slots = find_slots(ids, branches >= 0, visual_tokens, model.config.tokens_per_clip)
+    embeddings = model.llm.get_input_embeddings()(ids.clamp(min=0))  # (B, S, D)
+    embeddings = fill_slots(embeddings, slots, visual_tokens)
     sees = attention_of(branches)
     bias = torch.zeros(sees.shape, dtype=embeddings.dtype, device=embeddings.device)
     bias.masked_fill_(~sees, torch.finfo(embeddings.dtype).min)

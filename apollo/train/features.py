@@ -26,7 +26,7 @@ from torch import Tensor
 
 from apollo.cache import TokenCache, file_digest
 from apollo.clips import clip_budget
-from apollo.errors import SettingError
+from apollo.errors import SettingError, VideoError
 from apollo.model import ApolloForCausalLM, Pixels
 from apollo.seeing import FRAMES_PER_IMAGE, Viewer
 from apollo.settings import Sampling
@@ -92,6 +92,7 @@ class FeatureCache:
         A range that is given goes before the record's own, and this before that of `sampling`.
 
         Raises:
+            VideoError: the file cannot be read.
             ValueError: the record is one without a video or picture.
         """
         path, is_image, sampling = _what(media, sampling, start_s, end_s, is_image)
@@ -194,10 +195,15 @@ class FeatureCache:
 
     def _digest(self, path: Path) -> str:
         """Of the file's bytes, read again only when it has changed."""
-        state = path.stat()
-        version = (os.path.abspath(path), state.st_size, state.st_mtime_ns)
-        if version not in self._digests:
-            self._digests[version] = f"{state.st_size} {file_digest(path)}"
+        try:
+            state = path.stat()
+            version = (os.path.abspath(path), state.st_size, state.st_mtime_ns)
+            if version not in self._digests:
+                self._digests[version] = f"{state.st_size} {file_digest(path)}"
+        except OSError as error:
+            raise VideoError(
+                f"{path} cannot be read ({error.strerror}); check the path."
+            ) from error
         return self._digests[version]
 
 
@@ -214,7 +220,8 @@ def _what(
             raise ValueError(f"{media.where} has no video or picture")
         start_s = media.start_s if start_s is None else start_s
         end_s = media.end_s if end_s is None else end_s
-        media, is_image = media.media, media.is_image
+        is_image = media.is_image
+        media = media.media
     if start_s is not None or end_s is not None:
         sampling = replace(sampling, start_s=start_s, end_s=end_s)
     return media, is_image, sampling

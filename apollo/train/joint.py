@@ -7,7 +7,7 @@ joint     conversations about videos, loss on the answers (towers frozen)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
 from typing import Any
 
 import numpy as np
@@ -15,24 +15,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
+from apollo.train.answers import answer_accuracy, answers_loss
 from apollo.train.cartoon.facts import SLOT_SIZES
 from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.render import clip_times_s
 from apollo.train.cartoon.samples import (
     Batch,
     a_clip,
-    collate,
     frames_at,
     sample_aspect,
     video_pixels,
 )
-from apollo.train.language import LanguageTask, answer_accuracy, chat_batches
-from apollo.train.loop import Metrics
+from apollo.train.language import OBJECT_SLOT, LanguageTask, chat_sample
+from apollo.train.task import Metrics
 
 ORACLE_SHARE = 0.2  # weight of staying at the oracle's vectors
+OWNER_SHARE = 0.3  # weight of saying in every slot which object it is about
 START_SHARPNESS = 0.05  # of the match between a visual token and the values of its slot
 REHEARSAL_SHARE = 0.25  # of joint batches keep the oracle in place of the clips
-TOWER_RATE = 0.2  # of the connector's
 
 
 def connect_sample(number: int, transforms: list[Any]) -> Batch:
@@ -42,15 +42,6 @@ def connect_sample(number: int, transforms: list[Any]) -> Batch:
     frames = frames_at(video, clip_times_s(clip), rng, sample_aspect(rng))
     pixels = {str(i): transform(frames) for i, transform in enumerate(transforms)}
     return {**pixels, "facts": facts_of_clip(video, clip)}
-
-
-def connect_batches(
-    transforms: list[Any], batch_size: int, start: int, first: int
-) -> Iterator[Batch]:
-    number = first + start * batch_size
-    while True:
-        yield collate([connect_sample(n, transforms) for n in range(number, number + batch_size)])
-        number += batch_size
 
 
 class SlotTask(nn.Module):
@@ -82,40 +73,69 @@ class ConnectTask(nn.Module):
         super().__init__()
         self.towers = model.vision_tower
         self.connector = model.mm_connector
-        self.sharpness = nn.Parameter(torch.tensor(START_SHARPNESS).log())
-        with torch.no_grad():  # the vectors to meet, (values + 1, D) per slot
-            words = language.llm.get_input_embeddings().weight
-            self.targets = [
-                language.oracle.values(slot, words, language.norm).clone()
-                for slot in range(len(SLOT_SIZES))
-            ]
+        self.match = Match()
+        self._language = [language]  # in a list: not a part of this module
+        self._known: tuple[Any, Tensor] | None = None
+
+    @torch.no_grad()
+    def _targets(self, facts: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Per slot: the vectors of all its values, and of its value with all objects."""
+        language = self._language[0]
+        if self._known is None:  # the norm is the connector's too, and learns from here on
+            embeddings = language.llm.get_input_embeddings().weight.clone()
+            self._known = copy.deepcopy(language.norm), embeddings
+        norm, embeddings = self._known
+        objects = facts[:, OBJECT_SLOT]
+        return [
+            (
+                language.oracle.values(slot, objects, embeddings, norm),
+                language.oracle.owners(slot, facts[:, slot], embeddings, norm),
+            )
+            for slot in range(facts.shape[1])
+        ]
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         pixels = [batch[str(i)] for i in range(len(self.towers.names))]
         tokens = self.connector(self.towers(pixels))  # (B, K, D)
+        facts = torch.stack(list(batch["facts"].values()), 1)  # (B, K)
         losses: list[Tensor] = []
         metrics: Metrics = {}
-        for slot, (name, wanted) in enumerate(batch["facts"].items()):
-            targets = self.targets[slot]
-            distance = torch.cdist(tokens[:, slot], targets).square()  # (B, values + 1)
-            losses.append(cross_entropy(-self.sharpness.exp() * distance, wanted))
-            losses.append(ORACLE_SHARE * mse_loss(tokens[:, slot], targets[wanted]))
-            metrics[name] = (distance.argmin(1) == wanted).float().mean().item()
+        for slot, (values, owners) in enumerate(self._targets(facts)):
+            name, wanted = list(batch["facts"])[slot], facts[:, slot]
+            loss, right = self.match(tokens[:, slot], values, wanted)
+            losses.append(loss)
+            metrics[name] = right
+            if slot != OBJECT_SLOT:
+                loss, _ = self.match(tokens[:, slot], owners, facts[:, OBJECT_SLOT])
+                losses.append(OWNER_SHARE * loss)
+            met = values[torch.arange(len(wanted)), wanted]  # (B, D)
+            losses.append(ORACLE_SHARE * mse_loss(tokens[:, slot], met))
         return torch.stack(losses).sum(), metrics
 
 
-def joint_batches(model: Any, batch_size: int, start: int, first: int) -> Iterator[dict[str, Any]]:
-    """Conversations with the pixels of their videos; some keep the oracle's facts instead."""
-    transforms = model.vision_tower.vision_processor
-    for step, batch in enumerate(chat_batches(model, batch_size, start, first), start=start):
-        rng = np.random.default_rng((first + step, 6))
-        batch["rehearsal"] = rng.random() < REHEARSAL_SHARE
-        if not batch["rehearsal"]:
-            videos = [sample["video"] for sample in batch["samples"]]
-            batch["vision_input"] = [
-                None if video is None else video_pixels(video, transforms, rng) for video in videos
-            ]
-        yield batch
+class Match(nn.Module):
+    """Which of some vectors a token is nearest to, as a loss; how sharply is learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.tensor(START_SHARPNESS).log())
+
+    def forward(self, tokens: Tensor, vectors: Tensor, wanted: Tensor) -> tuple[Tensor, float]:
+        """tokens (B, D), vectors (B, V, D), wanted (B,)."""
+        distance = (tokens[:, None] - vectors).square().sum(-1)  # (B, V)
+        loss = cross_entropy(-self.sharpness.exp() * distance, wanted)
+        return loss, (distance.argmin(1) == wanted).float().mean().item()
+
+
+def joint_sample(number: int, model: Any, batch_size: int) -> dict[str, Any]:
+    """Conversations with the pixels of their video; some batches keep the oracle's facts."""
+    sample = chat_sample(number, model, batch_size)
+    rehearses = np.random.default_rng((number // batch_size, 6)).random() < REHEARSAL_SHARE
+    if sample["video"] is not None and not rehearses:
+        rng = np.random.default_rng((number, 7))
+        transforms = model.vision_tower.vision_processor
+        sample["pixels"] = video_pixels(sample["video"], transforms, rng)
+    return sample
 
 
 class JointTask(nn.Module):
@@ -128,11 +148,11 @@ class JointTask(nn.Module):
         self._model = [model]
 
     def visual_tokens(self, batch: dict[str, Any]) -> list[Tensor | None]:
-        model = self._model[0]
-        rows = batch["vision_input"]
+        """Of the clips where there are pixels, else of the facts."""
+        model, rows = self._model[0], batch["pixels"]
         present = [row for row in rows if row is not None]
         if not present:
-            return [None] * len(rows)
+            return self.language.visual_tokens(batch["facts"])
         stacked = [torch.cat(list(pixels)) for pixels in zip(*present, strict=True)]
         with torch.no_grad():
             features = model.vision_tower(stacked)  # (N, P, Dv)
@@ -140,9 +160,10 @@ class JointTask(nn.Module):
         return [None if row is None else next(tokens).flatten(0, 1) for row in rows]
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, Metrics]:
-        if batch["rehearsal"]:
-            loss, _ = self.language.loss(batch)
-            return loss, {}
-        out = self._model[0](**batch["rows"], visual_tokens=self.visual_tokens(batch))
-        accuracy = answer_accuracy(out.logits, batch["rows"]["labels"])
-        return out.loss, {"answer_tokens": accuracy}
+        loss, right, counted = answers_loss(
+            self._model[0], batch["rows"], self.visual_tokens(batch)
+        )
+        return loss, {
+            "tokens": right.float().mean().item(),
+            "answers": answer_accuracy(right, counted, batch["rows"]["branches"]),
+        }

@@ -83,7 +83,8 @@ def plot(rows: list[dict[str, Any]], file: Path, title: str) -> None:
         axes.plot(steps, losses, color="tab:blue", alpha=0.3, linewidth=0.8)
         window = max(1, round(SMOOTH_SHARE * len(losses)))
         smooth = [
-            sum(losses[max(0, i - window + 1) : i + 1]) / len(losses[max(0, i - window + 1) : i + 1])
+            sum(losses[max(0, i - window + 1) : i + 1])
+            / len(losses[max(0, i - window + 1) : i + 1])
             for i in range(len(losses))
         ]
         axes.plot(steps, smooth, color="tab:blue", label="training")

@@ -7,8 +7,6 @@ connector later learns to produce exactly these vectors, so the two meet without
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,8 +29,8 @@ from apollo.train.cartoon.facts import (
 from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.questions import Turn, conversation
 from apollo.train.cartoon.world import CLIP_DURATION_S, Video, video_from_seed
-from apollo.train.loop import Metrics
 from apollo.train.rows import branched_row, clips_block, pad_rows
+from apollo.train.task import Metrics
 
 SCENE_SHARES = (0.2, 0.3, 0.3, 0.2)  # of 1..4 scenes: several are what is hard
 CHATS = 12  # independent questions about one video: they pay for its visual tokens together
@@ -41,6 +39,7 @@ WHOLE_SHARE = 0.15  # of the videos have one long conversation instead, as in a 
 WHOLE_TURNS = 8
 CHINESE_SHARE = 0.25
 TEXT_ONLY_SHARE = 0.02  # greetings without a video
+SLOT_SPREAD = 0.3  # of fresh slot vectors; at 1 they would drown the words
 NOISE = 0.15  # on the oracle's vectors, whose entries have a spread of about 1
 
 # slot -> the words of its values, in the order of their ids
@@ -72,10 +71,12 @@ class OracleSlots(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         width = model.config.llm_cfg["hidden_size"]
-        self.slot_vectors = nn.Parameter(torch.randn(len(SLOT_SIZES), width))
+        self.slot_vectors = nn.Parameter(SLOT_SPREAD * torch.randn(len(SLOT_SIZES), width))
         self.gain = nn.Parameter(torch.tensor(width**0.5))
         self.whose = nn.Linear(width, width, bias=False)
-        nn.init.orthogonal_(self.whose.weight)
+        nn.init.eye_(
+            self.whose.weight
+        )  # so "cat" in a question is like all that the cat's clip says
         tables = [self._table(texts, model) for texts in SLOT_TEXTS.values()]
         self.tables = nn.ParameterList(nn.Parameter(t, requires_grad=False) for t in tables)
 
@@ -101,6 +102,27 @@ class OracleSlots(nn.Module):
             for slot in range(facts.shape[1])
         ]
         return torch.stack(columns, 1)  # K times (N, D) -> (N, K, D)
+
+    def values(self, slot: int, objects: Tensor, embeddings: Tensor, norm: nn.Module) -> Tensor:
+        """A slot's vectors for every value it may have, in clips with these objects (B,).
+
+        (B, values + 1, D). In the slot that names the object, every value is its own object.
+        """
+        words = self.words(slot, embeddings)  # (values + 1, D)
+        whose = self.whose(self.words(OBJECT_SLOT, embeddings))
+        whose = whose[None] if slot == OBJECT_SLOT else whose[objects][:, None]
+        vectors: Tensor = norm(words + self.slot_vectors[slot] + whose)
+        return vectors.expand(len(objects), -1, -1)
+
+    def owners(self, slot: int, facts: Tensor, embeddings: Tensor, norm: nn.Module) -> Tensor:
+        """A slot's vectors with the values of `facts` (B,), for every object a clip may show.
+
+        (B, objects + 1, D).
+        """
+        words = self.words(slot, embeddings)[facts]  # (B, D)
+        whose = self.whose(self.words(OBJECT_SLOT, embeddings))  # (objects + 1, D)
+        vectors: Tensor = norm(words[:, None] + self.slot_vectors[slot] + whose[None])
+        return vectors
 
 
 def facts_of_video(video: Video) -> Tensor:
@@ -132,10 +154,15 @@ def greetings(rng: np.random.Generator, video: Video) -> list[list[Turn]]:
     return [conversation(rng, video, turns=2, kinds=("chat",), language=language) for _ in range(4)]
 
 
-def chat_sample(number: int, num_scenes: int, model: Any) -> dict[str, Any]:
+def scenes_of_batch(batch: int) -> int:
+    """How many scenes the videos of a batch have; alike, so that little of it is padding."""
+    return int(np.random.default_rng((batch, 4)).choice(4, p=SCENE_SHARES)) + 1
+
+
+def chat_sample(number: int, model: Any, batch_size: int) -> dict[str, Any]:
     """Conversations in one row, and the facts of the video's clips (None without a video)."""
     rng = np.random.default_rng((number, 3))
-    video = video_from_seed(number, num_scenes=num_scenes)
+    video = video_from_seed(number, num_scenes=scenes_of_batch(number // batch_size))
     shows = rng.random() >= TEXT_ONLY_SHARE
     chats = chats_about(rng, video) if shows else greetings(rng, video)
     tokens_per_clip = model.config.tokens_per_clip
@@ -145,20 +172,16 @@ def chat_sample(number: int, num_scenes: int, model: Any) -> dict[str, Any]:
         "row": branched_row(pairs, block, model.tokenizer),
         "facts": facts_of_video(video) if shows else None,
         "video": video if shows else None,
-        "chats": chats,
     }
 
 
-def chat_batches(model: Any, batch_size: int, start: int, first: int) -> Iterator[dict[str, Any]]:
-    """Endless batches of conversations, from step `start` on.
-
-    The videos of a batch have the same number of scenes, so that little of it is padding.
-    """
-    for number in itertools.count(first + start * batch_size, batch_size):
-        num_scenes = int(np.random.default_rng((number, 4)).choice(4, p=SCENE_SHARES)) + 1
-        samples = [chat_sample(n, num_scenes, model) for n in range(number, number + batch_size)]
-        rows = pad_rows([sample["row"] for sample in samples], model.tokenizer.pad_token_id)
-        yield {"rows": rows, "facts": [s["facts"] for s in samples], "samples": samples}
+def collate_chats(samples: list[dict[str, Any]], tokenizer: Any) -> dict[str, Any]:
+    """Rows as tensors, and the facts and pixels of each."""
+    return {
+        "rows": pad_rows([sample["row"] for sample in samples], tokenizer.pad_token_id),
+        "facts": [sample["facts"] for sample in samples],
+        "pixels": [sample.get("pixels") for sample in samples],
+    }
 
 
 class LanguageTask(nn.Module):

@@ -115,7 +115,7 @@ def build_internvideo2() -> InternVideo2Tower:
     return tower
 
 
-def start_as_look_up(llm: nn.Module) -> None:
+def start_as_look_up(llm: Any) -> None:
     """Fresh attention that copies what it looks at, and whose first head looks for what is like it.
 
     Answers about a video are mostly look-ups, and learned far sooner from here: at 450 steps a

@@ -98,11 +98,9 @@ def check_lengths(records: Sequence[Record], sizes: Sequence[int], max_length: i
     if not too_long:
         return
     record, size = too_long[0]
-    others = ""
-    if len(too_long) > 1:
-        others = f" (as do{'es 1' if len(too_long) == 2 else f' {len(too_long) - 1}'} more)"
+    among = f" (the first of {len(too_long)} such records)" if len(too_long) > 1 else ""
     raise DataError(
-        f"{record.where}: prompt and answer take {size} tokens{others}, but there is room for "
+        f"{record.where}: prompt and answer take {size} tokens{among}, but there is room for "
         f"{max_length}; shorten the conversation, or read fewer clips of its video."
     )
 

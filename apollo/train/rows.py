@@ -38,12 +38,17 @@ def clips_block(num_clips: int, clip_duration_s: float, tokens_per_clip: int) ->
 
 
 def chat_row(
-    turns: Sequence[tuple[str, str]], block: str | None, tokenizer: Any
+    turns: Sequence[tuple[str, str]],
+    block: str | None,
+    tokenizer: Any,
+    system_prompt: str | None = None,
 ) -> tuple[list[int], list[int]]:
     """(question, answer) pairs -> ids (S,) and labels (S,): answers and their end count."""
     ids: list[int] = []
     labels: list[int] = []
     messages: list[Message] = []
+    if system_prompt is not None:
+        messages.append({"role": "system", "content": system_prompt})
     done = ""
     for number, (question, answer) in enumerate(turns):
         shown = f"{block}\n\n{question}" if block and number == 0 else question

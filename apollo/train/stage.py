@@ -16,6 +16,10 @@ OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("float32", "bfloat16", "float16")
 POLICIES = ("fail", "skip")
 CONVERSATIONS = "conversations"
+ABOVE_0 = (
+    *("num_steps", "epochs", "global_batch", "micro_batch", "lr", "save_every"),
+    *("clips_per_video", "tokens_per_clip", "max_length", "log_every", "keep"),
+)
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,7 @@ class Stage:
                 raise RecipeError(f"{where}: {key} is {value!r}; choose {' or '.join(choices)}.")
 
     def _check_numbers(self, where: str) -> None:
-        above_0 = ("num_steps", "epochs", "global_batch", "micro_batch", "lr", "save_every")
-        above_0 += ("clips_per_video", "tokens_per_clip", "max_length", "log_every", "keep")
-        for key in above_0:
+        for key in ABOVE_0:
             value = getattr(self, key)
             if value is not None and not value > 0:
                 raise RecipeError(f"{where}: {key} is {value}; it must be above 0.")

@@ -19,6 +19,7 @@ from apollo.errors import RecipeError
 from apollo.train.stage import Stage
 
 Batch = dict[str, Any]
+Metrics = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Task(Protocol):
 
     def order(self, num_samples: int) -> Sequence[int]:
         """The numbers of the samples to train on, in order; a global batch is a run of them."""
+
+    def prepare(self, rank: int, world: int) -> None:
+        """Long work before the first step, a process's part of it; after everything is checked."""
 
     def sample(self, number: int) -> Any:
         """One sample. Called in worker processes."""

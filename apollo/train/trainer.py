@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from apollo.errors import RecipeError
 from apollo.train.journal import Journal
@@ -76,14 +76,18 @@ def trained_groups(stage: Stage, task: Task, where: str) -> list[dict[str, Any]]
     parts = task.parts()
     for part in stage.train:
         if part not in parts:
-            raise RecipeError(f'{where}: there is no part "{part}"; choose from {", ".join(parts)}.')
+            raise RecipeError(
+                f'{where}: there is no part "{part}"; choose from {", ".join(parts)}.'
+            )
     frozen = {id(p): p for module in parts.values() for m in module for p in m.parameters()}
     for parameter in frozen.values():
         parameter.requires_grad_(False)
     groups: list[dict[str, Any]] = []
     taken: set[int] = set()
     # a part inside another one, as a tower among the towers, has its own rate
-    for part in sorted(stage.train, key=lambda name: sum(1 for m in parts[name] for _ in m.parameters())):
+    for part in sorted(
+        stage.train, key=lambda name: sum(1 for m in parts[name] for _ in m.parameters())
+    ):
         modules = parts[part]
         fresh = [p for m in modules for p in m.parameters() if id(p) not in taken]
         taken |= {id(p) for p in fresh}
@@ -118,9 +122,11 @@ class StageTrainer(Trainer):
         self.stage, self.task, self.folder = stage, task, folder
         self.groups = trained_groups(stage, task, where)
         self.num_steps = num_steps_of(stage, task)
-        self.step_loss, self.metrics, self.journal = 0.0, {}, None
-        self.is_saving = False
-        order = task.order(self.num_steps * stage.global_batch)
+        self.step_loss: Any = 0.0
+        self.metrics: dict[str, float] = {}
+        self.journal: Journal | None = None
+        self.checked = Samples(task, task.validation())
+        self.trained = Samples(task, task.order(self.num_steps * stage.global_batch))
         arguments = _arguments(stage, folder, seed, self.num_steps)
         _check_batch(stage, arguments, where)
         self.where = where
@@ -128,18 +134,21 @@ class StageTrainer(Trainer):
             model=task.module,
             args=arguments,
             data_collator=task.collate,
-            train_dataset=Samples(task, order),
-            eval_dataset=Samples(task, task.validation()) if task.validation() else None,
+            train_dataset=self.trained,
+            eval_dataset=self.checked if len(self.checked) else None,
             callbacks=[_Pace(self, stop_at_s)],
         )
         self.loss_is_scaled_for_ga = True
+        self.remove_callback(PrinterCallback)  # the journal says it all
 
     # ---- samples and loss ----------------------------------------------------------------
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return SequentialSampler(self.train_dataset)  # the order is made already
+        return SequentialSampler(self.trained)  # the order is made already
 
-    def _get_collator_with_removed_columns(self, data_collator: Any, description: Any = None) -> Any:
+    def _get_collator_with_removed_columns(
+        self, data_collator: Any, description: Any = None
+    ) -> Any:
         return data_collator  # samples are no table
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
@@ -168,16 +177,15 @@ class StageTrainer(Trainer):
     def evaluate(self, *args: Any, **keywords: Any) -> dict[str, float]:
         """The loss on the samples that are never trained on, over all processes."""
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        assert self.eval_dataset is not None
         size = self.args.per_device_train_batch_size
-        numbers = list(range(len(self.eval_dataset)))
+        numbers = list(range(len(self.checked)))
         rounds = -(-len(numbers) // (size * world))
         total = torch.zeros(2, dtype=torch.float64, device=self.args.device)
         self.model_wrapped.eval()
         for i in range(rounds):  # every process makes as many rounds; the last may see some twice
             first = (i * world + rank) * size
             mine = numbers[first : first + size]
-            batch = self.task.collate([self.eval_dataset[n] for n in mine or numbers[:1]])
+            batch = self.task.collate([self.checked[n] for n in mine or numbers[:1]])
             out = self.model_wrapped(**self._prepare_inputs(batch))
             items = self.task.count(batch) if mine else 0
             total += torch.tensor([float(out["loss"]) * items, items], dtype=torch.float64)
@@ -216,7 +224,7 @@ class StageTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         if self.lr_scheduler is None:
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-                optimizer or self.optimizer,
+                optimizer or self.create_optimizer(),
                 lambda step: share_of_rate(self.stage, step, self.num_steps),
             )
         return self.lr_scheduler
@@ -319,7 +327,7 @@ class _Pace(TrainerCallback):
         if step % stage.log_every == 0 or is_last or stop:
             loss = trainer.accelerator.gather(torch.as_tensor(trainer.step_loss)[None]).sum()
             if trainer.journal is not None:
-                lr = trainer.lr_scheduler.get_last_lr()[0]
+                lr = float(trainer.create_scheduler(trainer.num_steps).get_last_lr()[0])
                 metrics = {key: float(value) for key, value in trainer.metrics.items()}
                 trainer.journal.write(step, {"loss": float(loss), **metrics, "lr": lr})
 
@@ -343,6 +351,8 @@ def train_stage(
     """
     stop_at_s = None if minutes is None else time.monotonic() + 60 * minutes
     trainer = StageTrainer(stage, task, folder, where=where, seed=seed, stop_at_s=stop_at_s)
+    task.prepare(trainer.args.process_index, trainer.args.world_size)
+    trainer.accelerator.wait_for_everyone()
     found = checkpoints(folder)
     trainer.train(resume_from_checkpoint=str(found[-1]) if found else None)
     complete = trainer.state.global_step >= trainer.num_steps
@@ -358,7 +368,9 @@ def _finish(trainer: StageTrainer) -> None:
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         if trainer.args.should_save:
-            save_file({k: v.contiguous() for k, v in state.items()}, folder / "gathered.safetensors")
+            save_file(
+                {k: v.contiguous() for k, v in state.items()}, folder / "gathered.safetensors"
+            )
     elif trainer.args.should_save:
         if best.exists():
             load_trained(task.module, best)

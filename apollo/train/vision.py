@@ -15,8 +15,8 @@ from torch.nn.functional import cross_entropy
 
 from apollo.train.cartoon.facts import LETTERS, SLOT_SIZES
 from apollo.train.cartoon.samples import Batch
-from apollo.train.loop import Metrics
 from apollo.train.nano_model import TOWER_WIDTH
+from apollo.train.task import Metrics
 
 EMPTY_SHARE = 0.3  # weight of the patches that show nothing
 

@@ -1,0 +1,205 @@
+"""The stages of apollo-nano as tasks of the trainer: endless samples that follow from a number.
+
+image      SigLIP on single frames, dense labels          (vision.py)
+video      InternVideo2 on clips, dense labels            (vision.py)
+language   the LLM on perfect facts instead of video      (language.py)
+slots      towers and connector give the facts of a clip  (joint.py)
+connect    the same in the vectors the LLM knows          (joint.py)
+joint      conversations about videos, end to end         (joint.py)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from apollo.errors import RecipeError
+from apollo.model import ApolloForCausalLM
+from apollo.train.answers import count_answers
+from apollo.train.cartoon.questions import all_texts
+from apollo.train.cartoon.samples import SEED_STRIDE, clip_sample, collate, frame_sample
+from apollo.train.joint import ConnectTask, JointTask, SlotTask, connect_sample, joint_sample
+from apollo.train.language import LanguageTask, chat_sample, collate_chats
+from apollo.train.nano_model import (
+    GRID,
+    INTERNVIDEO2,
+    MAX_LENGTH,
+    SIGLIP,
+    build_internvideo2,
+    build_nano,
+    build_siglip,
+)
+from apollo.train.stage import Stage
+from apollo.train.task import Batch, Start
+from apollo.train.tokenizer import train_tokenizer
+from apollo.train.vision import ImageTask, VideoTask
+
+RESULT = "weights.safetensors"
+STREAMS = ("image", "video", "language", "slots", "connect", "joint")
+
+
+class Loss(nn.Module):
+    """A module whose `loss(batch)` becomes its forward."""
+
+    def __init__(self, learner: Any) -> None:
+        super().__init__()
+        self.learner = learner
+
+    def forward(self, **batch: Any) -> dict[str, Any]:
+        loss, metrics = self.learner.loss(batch)
+        return {"loss": loss, "metrics": metrics}
+
+
+class CartoonTask:
+    """See `apollo.train.task.Task`. Every kind of sample has a stream of numbers of its own."""
+
+    def __init__(
+        self,
+        stream: str,
+        seed: int,
+        learner: Any,
+        parts: dict[str, list[nn.Module]],
+        sample: Callable[[int], Any],
+        collate: Callable[[list[Any]], Batch],
+        save: Callable[[Path], None] | None = None,
+    ) -> None:
+        self.first = (seed * 100 + STREAMS.index(stream) + 1) * SEED_STRIDE * 1000
+        self.module = Loss(learner)
+        self._parts, self._sample, self._collate = parts, sample, collate
+        self._save = save
+
+    def parts(self) -> dict[str, list[nn.Module]]:
+        return self._parts
+
+    def num_samples(self) -> None:
+        return None
+
+    def order(self, num_samples: int) -> Sequence[int]:
+        return range(num_samples)
+
+    def prepare(self, rank: int, world: int) -> None:
+        """Nothing: samples are made as they are needed."""
+
+    def sample(self, number: int) -> Any:
+        return self._sample(self.first + number)
+
+    def collate(self, samples: list[Any]) -> Batch:
+        return self._collate(samples)
+
+    def count(self, batch: Batch) -> int:
+        if "rows" in batch:
+            return count_answers(batch["rows"])
+        return len(next(iter(batch["facts"].values())))
+
+    def validation(self) -> Sequence[int]:
+        return ()
+
+    def save(self, folder: Path) -> None:
+        named = self.module.learner.named_parameters()
+        save_file({name: p.detach().contiguous() for name, p in named}, folder / RESULT)
+        if self._save is not None:
+            self._save(folder)
+
+
+def load_learner(learner: nn.Module, start: Start, taken: str) -> None:
+    """The weights that an earlier stage left."""
+    if taken not in start.takes:
+        raise RecipeError(f'{start.recipe}: a stage needs "{taken}" among the stages it takes.')
+    parameters = dict(learner.named_parameters())
+    with torch.no_grad():
+        for name, tensor in load_file(start.takes[taken] / RESULT).items():
+            parameters[name].copy_(tensor)
+
+
+def fresh_model(seed: int) -> ApolloForCausalLM:
+    """The whole model before training, with its tokenizer."""
+    torch.manual_seed(seed)
+    return build_nano(train_tokenizer(all_texts(), MAX_LENGTH))
+
+
+def image_task(stage: Stage, start: Start) -> CartoonTask:
+    torch.manual_seed(start.seed)
+    learner = ImageTask(build_siglip())
+    make = partial(frame_sample, grid=GRID, transform=learner.tower.transform)
+    return CartoonTask("image", start.seed, learner, {"tower": [learner]}, make, collate)
+
+
+def video_task(stage: Stage, start: Start) -> CartoonTask:
+    torch.manual_seed(start.seed + 1)
+    learner = VideoTask(build_internvideo2())
+    make = partial(clip_sample, grid=GRID, transform=learner.tower.transform)
+    return CartoonTask("video", start.seed, learner, {"tower": [learner]}, make, collate)
+
+
+def language_task(stage: Stage, start: Start) -> CartoonTask:
+    model = fresh_model(start.seed + 2)
+    learner = LanguageTask(model)
+    if start.takes:
+        load_learner(learner, start, next(iter(start.takes)))
+    make = partial(chat_sample, model=model, batch_size=stage.global_batch)
+    together = partial(collate_chats, tokenizer=model.tokenizer)
+    return CartoonTask("language", start.seed, learner, {"llm": [learner]}, make, together)
+
+
+def _seeing_model(start: Start) -> ApolloForCausalLM:
+    model = fresh_model(start.seed + 3)
+    image, video = ImageTask(build_siglip()), VideoTask(build_internvideo2())
+    load_learner(image, start, "image")
+    load_learner(video, start, "video")
+    model.vision_tower.towers[SIGLIP] = image.tower
+    model.vision_tower.towers[INTERNVIDEO2] = video.tower
+    return model
+
+
+def slots_task(stage: Stage, start: Start) -> CartoonTask:
+    model = _seeing_model(start)
+    learner = SlotTask(model)
+    parts = {"towers": [learner.towers], "connector": [learner.connector, learner.heads]}
+    make = partial(connect_sample, transforms=model.vision_tower.vision_processor)
+    return CartoonTask("slots", start.seed, learner, parts, make, collate)
+
+
+def _talking_model(start: Start) -> tuple[LanguageTask, ApolloForCausalLM]:
+    model = fresh_model(start.seed + 2)
+    language = LanguageTask(model)
+    load_learner(language, start, "language")
+    return language, model
+
+
+def connect_task(stage: Stage, start: Start) -> CartoonTask:
+    language, model = _talking_model(start)
+    slots = SlotTask(model)
+    norm = model.mm_connector.resampler.norm
+    known = {name: p.detach().clone() for name, p in norm.named_parameters()}
+    load_learner(slots, start, "slots")
+    with torch.no_grad():  # all of the connector that sees, with the last norm that the LLM knows
+        for name, parameter in norm.named_parameters():
+            parameter.copy_(known[name])
+    learner = ConnectTask(language, model)
+    parts = {"towers": [learner.towers], "connector": [learner.connector, learner.match]}
+    make = partial(connect_sample, transforms=model.vision_tower.vision_processor)
+    return CartoonTask("connect", start.seed, learner, parts, make, collate)
+
+
+def joint_task(stage: Stage, start: Start) -> CartoonTask:
+    language, model = _talking_model(start)
+    load_learner(ConnectTask(language, model), start, "connect")
+    learner = JointTask(language, model)
+    parts: dict[str, list[nn.Module]] = {
+        "connector": [model.mm_connector],
+        "llm": [model.llm, language.oracle],
+    }
+    make = partial(joint_sample, model=model, batch_size=stage.global_batch)
+    together = partial(collate_chats, tokenizer=model.tokenizer)
+
+    def save(folder: Path) -> None:
+        model.bfloat16().save_pretrained(folder)  # half the size, the same answers
+        model.float()
+
+    return CartoonTask("joint", start.seed, learner, parts, make, together, save)

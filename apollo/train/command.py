@@ -1,0 +1,138 @@
+"""`apollo train`: reads a recipe, checks everything, runs its stages one after the other.
+
+A stage that is finished is not run again; one that was stopped goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from apollo.errors import RecipeError
+
+RECIPES = Path(__file__).parent / "recipes"
+log = logging.getLogger(__name__)
+
+CACHE = "features"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="a YAML file, or the name of one of the package's own"
+    )
+    parser.add_argument("--output", type=Path, help="folder for all stages (default: the recipe's)")
+    parser.add_argument("--only", nargs="+", metavar="STAGE", help="run just these stages")
+    parser.add_argument("--fresh", action="store_true", help="begin anew instead of going on")
+    parser.add_argument(
+        "--minutes", type=float, help="stop cleanly after so long; the same command goes on"
+    )
+    parser.add_argument("--threads", type=int, help="torch threads (default: the recipe's)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="STAGE.KEY=VALUE",
+        dest="changes",
+        help="another value than the recipe's; may be given several times",
+    )
+    parser.add_argument("--check", action="store_true", help="check the recipe and show the plan")
+
+
+def run(args: argparse.Namespace) -> int:
+    from apollo.train.recipe import read_recipe
+
+    recipe = read_recipe(_recipe_file(args.recipe), args.changes)
+    output = args.output or recipe.output
+    chosen = args.only or [stage.name for stage in recipe.stages]
+    for name in chosen:
+        if name not in [stage.name for stage in recipe.stages]:
+            raise RecipeError(
+                f"{recipe.file} has no stage {name!r}; choose from "
+                f"{', '.join(stage.name for stage in recipe.stages)}."
+            )
+    if args.minutes is not None and args.minutes <= 0:
+        raise RecipeError(f"--minutes is {args.minutes:g}; it must be above 0.")
+    if args.check:
+        sys.stdout.write(plan(recipe, output, chosen))
+        return 0
+    run_stages(
+        recipe,
+        output,
+        chosen,
+        fresh=args.fresh,
+        minutes=args.minutes,
+        threads=recipe.threads if args.threads is None else args.threads,
+    )
+    return 0
+
+
+def _recipe_file(name: str) -> Path:
+    own = RECIPES / f"{name}.yaml"
+    return own if own.is_file() and not Path(name).is_file() else Path(name)
+
+
+def plan(recipe: Any, output: Path, chosen: list[str]) -> str:
+    """What would run, in lines for a person."""
+    lines = [f"{recipe.file}: {len(chosen)} stages, results in {output}"]
+    for stage in recipe.stages:
+        if stage.name in chosen:
+            trained = ", ".join(f"{part} x {rate:g}" for part, rate in stage.train.items() if rate)
+            length = f"{stage.num_steps} steps" if stage.num_steps else f"{stage.epochs:g} epochs"
+            state = "complete" if (output / stage.name / "result").is_dir() else "to do"
+            lines.append(
+                f"{stage.name}: {stage.task}, {length} of {stage.global_batch}, rate {stage.lr:g} "
+                f"({trained}), {state}"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def run_stages(
+    recipe: Any,
+    output: Path,
+    chosen: list[str],
+    *,
+    fresh: bool = False,
+    minutes: float | None = None,
+    threads: int = 0,
+) -> bool:
+    """Runs the chosen stages in the recipe's order; returns whether all are complete.
+
+    Raises:
+        RecipeError, DataError: something is wrong; said before the first step of the stage.
+    """
+    import torch
+
+    from apollo.train.task import Start, build_task
+    from apollo.train.trainer import train_stage
+
+    logging.getLogger("apollo").setLevel(logging.INFO)
+    if threads:
+        torch.set_num_threads(threads)
+    began_s = time.monotonic()
+    for stage in recipe.stages:
+        if stage.name not in chosen:
+            continue
+        folder = output / stage.name
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        if (folder / "result").is_dir():
+            log.info("Stage %s is complete.", stage.name)
+            continue
+        where = f'{recipe.file}, stage "{stage.name}"'
+        takes = {name: output / name / "result" for name in recipe.takes(stage)}
+        for name, result in takes.items():
+            if not result.is_dir():
+                raise RecipeError(f"{where}: the stage it goes on from, {name}, is not complete.")
+        start = Start(recipe.file, recipe.model, recipe.seed, takes, output / CACHE)
+        task = build_task(stage, start)
+        left = None if minutes is None else minutes - (time.monotonic() - began_s) / 60
+        complete = train_stage(stage, task, folder, where=where, seed=recipe.seed, minutes=left)
+        if not complete:
+            log.info("Stopped in stage %s; the same command goes on from there.", stage.name)
+            return False
+    return True
