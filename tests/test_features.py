@@ -58,13 +58,13 @@ def tower_runs(model: Any) -> Iterator[list[int]]:
 @contextlib.contextmanager
 def changed(module: torch.nn.Module) -> Iterator[None]:
     """One number of one weight is another while it is open."""
-    weight = list(module.parameters())[-1].data.view(-1)
-    before = weight[-1].clone()
-    weight[-1] += 1e-3
+    weight = next(module.parameters()).data.view(-1)
+    before = weight[0].clone()
+    weight[0] += 0.5
     try:
         yield
     finally:
-        weight[-1] = before
+        weight[0] = before
 
 
 def same(one: Seen, other: Seen) -> bool:
@@ -357,6 +357,26 @@ def test_many_writers_of_one_key_never_show_half_a_file(cache: FeatureCache) -> 
         writer.join()
     assert reads and not faults
     assert [file.name for file in kept_files(cache)] == [f"{key}.safetensors"]
+
+
+def test_the_old_file_stands_until_the_new_one_is_whole(
+    cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, old = "ef" * 32, Seen(torch.ones(1, 2, 3), (), 0.0)
+    cache.put(key, old)
+    found: list[Seen | None] = []
+
+    def saving(tensors: Any, file: Path, metadata: Any) -> None:
+        file.write_bytes(b"half")
+        found.append(cache.get(key))
+        save_file(tensors, file, metadata=metadata)
+        found.append(cache.get(key))
+
+    monkeypatch.setattr(features_module, "save_file", saving)
+    new = Seen(torch.zeros(1, 2, 3), (), 0.0)
+    cache.put(key, new)
+    found.append(cache.get(key))
+    assert [seen and seen.features[0, 0, 0].item() for seen in found] == [1.0, 1.0, 0.0]
 
 
 def test_a_slice_is_kept_without_the_rest(cache: FeatureCache) -> None:

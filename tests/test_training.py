@@ -10,7 +10,7 @@ import torch
 
 from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
 from apollo.prompt import build_prompt, tokenize
-from apollo.train.answers import answer_accuracy, answers_loss, count_answers
+from apollo.train.answers import answer, answer_accuracy, count_answers
 from apollo.train.cartoon.facts import SLOT_SIZES
 from apollo.train.cartoon.questions import all_texts
 from apollo.train.cartoon.samples import SEED_STRIDE, clip_sample, collate, frame_sample
@@ -85,7 +85,7 @@ def test_conversations_in_one_row_are_what_each_would_be_alone(model: Any) -> No
     def losses(rows: list[Row]) -> tuple[float, int]:
         batch = pad_rows(rows, model.tokenizer.pad_token_id)
         with torch.no_grad():
-            loss, _, _ = answers_loss(model, batch, [tokens] * len(rows))
+            loss = answer(model, batch, [tokens] * len(rows)).loss
         return float(loss), count_answers(batch)
 
     together, num_together = losses([branched_row(chats, block, model.tokenizer)])

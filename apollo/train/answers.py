@@ -7,6 +7,7 @@ Odd: logits are made where a label is, nowhere else: the vocabulary is the large
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,10 +18,32 @@ from apollo.merge import fill_slots, find_slots
 from apollo.train.rows import attention_of
 
 
-def answers_loss(
-    model: Any, rows: dict[str, Tensor], visual_tokens: Sequence[Tensor | None]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean loss of the answers' tokens, which of them were guessed right (A,), where (B, S - 1)."""
+@dataclass(frozen=True)
+class Answers:
+    """Mean loss of the answers' tokens, which were guessed right (A,), where they are (B, S - 1).
+
+    `attentions` are those of every layer, (B, heads, S, S), where they were asked for.
+    """
+
+    loss: Tensor
+    right: Tensor
+    counted: Tensor
+    attentions: tuple[Tensor, ...] = ()
+
+    def metrics(self, rows: dict[str, Tensor]) -> dict[str, float]:
+        """Shares of the tokens, and of whole conversations, that were guessed right."""
+        whole = answer_accuracy(self.right, self.counted, rows["branches"])
+        return {"tokens": self.right.float().mean().item(), "answers": whole}
+
+
+def answer(
+    model: Any,
+    rows: dict[str, Tensor],
+    visual_tokens: Sequence[Tensor | None],
+    *,
+    with_attention: bool = False,
+) -> Answers:
+    """Guesses every token of the answers from what stands before it."""
     branches = rows["branches"]
     ids = rows["input_ids"]
     slots = find_slots(ids, branches >= 0, visual_tokens, model.config.tokens_per_clip)
@@ -29,16 +52,21 @@ def answers_loss(
     sees = attention_of(branches)
     bias = torch.zeros(sees.shape, dtype=embeddings.dtype, device=embeddings.device)
     bias.masked_fill_(~sees, torch.finfo(embeddings.dtype).min)
-    hidden = model.llm.model(
-        inputs_embeds=embeddings, attention_mask=bias, position_ids=rows["position_ids"]
-    ).last_hidden_state
+    out = model.llm.model(
+        inputs_embeds=embeddings,
+        attention_mask=bias,
+        position_ids=rows["position_ids"],
+        output_attentions=with_attention,
+    )
+    hidden = out.last_hidden_state
     wanted = rows["labels"][:, 1:]
     counted = wanted >= 0  # (B, S - 1)
     with torch.autocast(hidden.device.type, enabled=False):
         chosen = hidden[:, :-1][counted].to(model.llm.lm_head.weight.dtype)
         logits = model.llm.lm_head(chosen).float()  # (A, V)
     right = logits.argmax(-1) == wanted[counted]
-    return cross_entropy(logits, wanted[counted]), right, counted
+    loss = cross_entropy(logits, wanted[counted])
+    return Answers(loss, right, counted, out.attentions if with_attention else ())
 
 
 def count_answers(rows: dict[str, Tensor]) -> int:

@@ -104,6 +104,7 @@ class FeatureCache:
             how["clip_duration_s"] = float(sampling.clip_duration_s or config.clip_duration_s)
             how["max_clips"] = min(sampling.max_clips or room, room)  # as a Viewer plans
             how["start_s"] = float(sampling.start_s or 0.0)
+            how["end_s"] = None if sampling.end_s is None else float(sampling.end_s)
         parts = [LAYOUT, self.towers, self._digest(path), how]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from apollo.train.answers import answer_accuracy, answers_loss
 from apollo.train.cartoon.facts import SLOT_SIZES
 from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.render import clip_times_s
@@ -26,7 +25,7 @@ from apollo.train.cartoon.samples import (
     sample_aspect,
     video_pixels,
 )
-from apollo.train.language import OBJECT_SLOT, LanguageTask, chat_sample
+from apollo.train.language import OBJECT_SLOT, LanguageTask, chat_sample, told_loss
 from apollo.train.task import Metrics
 
 ORACLE_SHARE = 0.2  # weight of staying at the oracle's vectors
@@ -160,10 +159,4 @@ class JointTask(nn.Module):
         return [None if row is None else next(tokens).flatten(0, 1) for row in rows]
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, Metrics]:
-        loss, right, counted = answers_loss(
-            self._model[0], batch["rows"], self.visual_tokens(batch)
-        )
-        return loss, {
-            "tokens": right.float().mean().item(),
-            "answers": answer_accuracy(right, counted, batch["rows"]["branches"]),
-        }
+        return told_loss(self._model[0], batch["rows"], self.visual_tokens(batch))

@@ -14,14 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from apollo.prompt import tokenize
-from apollo.train.answers import answer_accuracy, answers_loss
+from apollo.train.answers import answer
+from apollo.train.cartoon import phrases_zh
 from apollo.train.cartoon.facts import (
     BACKGROUNDS,
+    COLOUR_ZH,
     COLOURS,
     COUNTS,
     MOTIONS,
     OBJECTS,
+    POSITION_ZH,
     POSITIONS,
+    RELATION_ZH,
     RELATIONS,
     SLOT_SIZES,
     WORDS,
@@ -29,6 +33,7 @@ from apollo.train.cartoon.facts import (
 from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.questions import Turn, conversation
 from apollo.train.cartoon.world import CLIP_DURATION_S, Video, video_from_seed
+from apollo.train.looking import looking_loss, point
 from apollo.train.rows import branched_row, clips_block, pad_rows
 from apollo.train.task import Metrics
 
@@ -40,24 +45,23 @@ WHOLE_TURNS = 8
 CHINESE_SHARE = 0.25
 TEXT_ONLY_SHARE = 0.02  # greetings without a video
 SLOT_SPREAD = 0.3  # of fresh slot vectors; at 1 they would drown the words
+LOOKING_SHARE = 0.3  # weight of looking at the right scene
 NOISE = 0.15  # on the oracle's vectors, whose entries have a spread of about 1
 
-# slot -> the words of its values, in the order of their ids
-SLOT_TEXTS: dict[str, list[str]] = {
-    "object": [f" {thing.singular}" for thing in OBJECTS],
-    "count": [f" {name}" for name in COUNTS.values()],
-    "motion": [f" {motion.singular}" for motion in MOTIONS],
-    "colour": [f" {name}" for name in COLOURS],
-    "background": [f" {background.is_phrase}" for background in BACKGROUNDS],
-    "word": list(WORDS),  # in answers they follow a quotation mark
+# slot -> the forms of each of its values, in both languages, in the order of their ids
+SLOT_TEXTS: dict[str, list[tuple[str, ...]]] = {
+    "object": [(f" {thing.singular}", f" {thing.plural}", thing.zh) for thing in OBJECTS],
+    "count": [(f" {name}", phrases_zh.number(count)) for count, name in COUNTS.items()],
+    "motion": [(f" {motion.singular}", motion.zh) for motion in MOTIONS],
+    "colour": [(f" {name}", COLOUR_ZH[name]) for name in COLOURS],
+    "background": [(f" {background.is_phrase}", background.zh_is) for background in BACKGROUNDS],
+    "word": [(word,) for word in WORDS],  # in answers they follow a quotation mark
     "place": [
-        *(f" {phrase}" for _, _, phrase in POSITIONS.values()),
-        *(f" {phrase}" for phrase in RELATIONS.values()),
+        *((f" {phrase}", POSITION_ZH[name]) for name, (_, _, phrase) in POSITIONS.items()),
+        *((f" {phrase}", RELATION_ZH[name]) for name, phrase in RELATIONS.items()),
     ],
-    "second_object": [f" {thing.singular}" for thing in OBJECTS],
+    "second_object": [(f" {thing.singular}", thing.zh) for thing in OBJECTS],
 }
-
-
 OBJECT_SLOT = list(SLOT_SIZES).index("object")
 
 
@@ -81,13 +85,14 @@ class OracleSlots(nn.Module):
         self.tables = nn.ParameterList(nn.Parameter(t, requires_grad=False) for t in tables)
 
     @staticmethod
-    def _table(texts: list[str], model: Any) -> Tensor:
+    def _table(texts: list[tuple[str, ...]], model: Any) -> Tensor:
         """Share of each token in each value, (values + 1, vocabulary); row 0, none, is empty."""
         table = torch.zeros(len(texts) + 1, model.config.llm_cfg["vocab_size"])
-        for value, text in enumerate(texts, start=1):
-            ids = tokenize(text, model.tokenizer)
-            for token_id in ids:
-                table[value, token_id] += 1 / len(ids)
+        for value, forms in enumerate(texts, start=1):
+            for form in forms:
+                ids = tokenize(form, model.tokenizer)
+                for token_id in ids:
+                    table[value, token_id] += 1 / len(ids) / len(forms)
         return table
 
     def words(self, slot: int, embeddings: Tensor) -> Tensor:
@@ -168,8 +173,11 @@ def chat_sample(number: int, model: Any, batch_size: int) -> dict[str, Any]:
     tokens_per_clip = model.config.tokens_per_clip
     block = clips_block(video.num_clips, CLIP_DURATION_S, tokens_per_clip) if shows else None
     pairs = [[(turn.question, turn.answer) for turn in chat] for chat in chats]
+    row = branched_row(pairs, block, model.tokenizer)
+    if shows:
+        point(row, chats, video, model.tokenizer)
     return {
-        "row": branched_row(pairs, block, model.tokenizer),
+        "row": row,
         "facts": facts_of_video(video) if shows else None,
         "video": video if shows else None,
     }
@@ -193,7 +201,7 @@ class LanguageTask(nn.Module):
         self.norm = model.mm_connector.resampler.norm
         self.oracle = OracleSlots(model)
         self._model = [model]  # in a list: not a part of this module
-        # on CPUs a tenth faster than the fused kernel, which is slow with a mask of its own
+        # the kernel that shows its attention; on CPUs also a tenth faster with a mask of its own
         self.llm.set_attn_implementation("eager")
 
     def visual_tokens(self, facts: list[Tensor | None]) -> list[Tensor | None]:
@@ -209,8 +217,14 @@ class LanguageTask(nn.Module):
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, Metrics]:
         tokens = self.visual_tokens(batch["facts"])
-        loss, right, counted = answers_loss(self._model[0], batch["rows"], tokens)
-        return loss, {
-            "tokens": right.float().mean().item(),
-            "answers": answer_accuracy(right, counted, batch["rows"]["branches"]),
-        }
+        return told_loss(self._model[0], batch["rows"], tokens)
+
+
+def told_loss(
+    model: Any, rows: dict[str, Tensor], visual_tokens: list[Tensor | None]
+) -> tuple[Tensor, Metrics]:
+    """The loss of the answers, and a share of that of looking elsewhere."""
+    answers = answer(model, rows, visual_tokens, with_attention=True)
+    looking = looking_loss(answers.attentions, rows)
+    metrics = answers.metrics(rows) | {"looking": looking.item()}
+    return answers.loss + LOOKING_SHARE * looking, metrics

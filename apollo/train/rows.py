@@ -64,18 +64,27 @@ def chat_row(
 
 @dataclass
 class Row:
-    """Ids with slots, labels, positions and branches, all (S,)."""
+    """Ids with slots, labels, positions and branches, all (S,).
+
+    `clips` numbers the clips of the visual tokens from 1, 0 is text. `look_from` and `look_to` are
+    the clips to look at where the next token is said; 0 is none. See looking.py.
+    """
 
     ids: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     branches: list[int] = field(default_factory=list)
+    clips: list[int] = field(default_factory=list)
+    look_from: list[int] = field(default_factory=list)
+    look_to: list[int] = field(default_factory=list)
 
     def add(self, ids: Sequence[int], labels: Sequence[int], first: int, branch: int) -> None:
         self.ids += ids
         self.labels += labels
         self.positions += range(first, first + len(ids))
         self.branches += [branch] * len(ids)
+        for unset in (self.clips, self.look_from, self.look_to):
+            unset += [0] * len(ids)
 
 
 def branched_row(
@@ -100,7 +109,7 @@ def branched_row(
 
 
 def pad_rows(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
-    """Rows -> input_ids, labels, position_ids and branches, each (B, S), padded on the right."""
+    """Rows -> input_ids, labels and the others by name, each (B, S), padded on the right."""
     longest = max(len(row.ids) for row in rows)
 
     def padded(name: str, value: int) -> Tensor:
@@ -112,6 +121,9 @@ def pad_rows(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
         "labels": padded("labels", IGNORE_INDEX),
         "position_ids": padded("positions", 0),
         "branches": padded("branches", PADDING),
+        "clips": padded("clips", 0),
+        "look_from": padded("look_from", 0),
+        "look_to": padded("look_to", 0),
     }
 
 

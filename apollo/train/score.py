@@ -94,8 +94,9 @@ def score(model: apollo.Apollo, num_videos: int, num_scenes: int, seed: int) -> 
             answers = zip(
                 asked, ask_all(model, shown, asked), ask_all(model, grey, asked), strict=True
             )
-            for (question, wanted, kind, _), given, blind in answers:
-                results.append(Scored(number, num_scenes, kind, question, wanted, given, blind))
+            for turn, given, blind in answers:
+                asking = (turn.kind, turn.question, turn.answer)
+                results.append(Scored(number, num_scenes, *asking, given, blind))
     return results
 
 

@@ -27,7 +27,7 @@ from apollo.models import card_of
 from apollo.prompt import disarm, image_block, video_block
 from apollo.seeing import FRAMES_PER_IMAGE, Viewer
 from apollo.settings import Sampling
-from apollo.train.answers import answer_accuracy, answers_loss, count_answers
+from apollo.train.answers import answer, count_answers
 from apollo.train.features import FeatureCache
 from apollo.train.plan import training_order
 from apollo.train.records import Record, check_lengths, read_records
@@ -49,14 +49,10 @@ class Talking(nn.Module):
     def forward(self, rows: dict[str, Tensor], seen: list[list[Tensor] | None]) -> dict[str, Any]:
         """`seen` has a row's pixels, one tensor per tower, or its features alone; None for text."""
         tokens = self.visual_tokens(seen)
-        loss, right, counted = answers_loss(self.model, rows, tokens)
+        answers = answer(self.model, rows, tokens)
         # a batch of texts leaves the connector out; the processes of a run must agree on that
-        loss = loss + 0.0 * sum(p.flatten()[0] for p in self.parameters() if p.requires_grad)
-        metrics = {
-            "tokens": right.float().mean().item(),
-            "answers": answer_accuracy(right, counted, rows["branches"]),
-        }
-        return {"loss": loss, "metrics": metrics}
+        untouched = sum(p.flatten()[0] for p in self.parameters() if p.requires_grad)
+        return {"loss": answers.loss + 0.0 * untouched, "metrics": answers.metrics(rows)}
 
     def visual_tokens(self, seen: list[list[Tensor] | None]) -> list[Tensor | None]:
         """Visual tokens (N*K, D) of every row; all clips go through the connector at once."""

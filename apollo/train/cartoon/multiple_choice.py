@@ -165,4 +165,5 @@ def ask_choice(a: Asking, askers: Mapping[str, Asker]) -> Asked | None:
         return None
     letter = LETTERS[options.index(asked.answer)]
     texts = [option.rstrip(".。") for option in options]
-    return Asked(question_text(asked.question, texts), letter, f"{kind} {asked.subject}")
+    question = question_text(asked.question, texts)
+    return Asked(question, letter, f"{kind} {asked.subject}", about=asked.about)

@@ -59,12 +59,16 @@ FOLLOW_UPS = (
 
 
 class Turn(NamedTuple):
-    """One question and its answer; `subject` is what it is about, if that can be named."""
+    """One question and its answer; `subject` is what it is about, if that can be named.
+
+    `about` is the scene that holds the answer, where one does.
+    """
 
     question: str
     answer: str
     kind: str
     subject: str = ""
+    about: Scene | None = None
 
 
 # kind -> (how to ask it, its weight when kinds are mixed)
@@ -141,7 +145,8 @@ def conversation(
         if asked.question in seen and not follows:  # "And the text?" can be asked of many
             continue
         seen |= {f"{kind} {asked.subject}", asked.question}
-        result.append(Turn(_roughen(rng, asked.question), asked.answer, kind, asked.subject))
+        question = _roughen(rng, asked.question)
+        result.append(Turn(question, asked.answer, kind, asked.subject, asked.about))
         of = asked.scene if follow_ups else None
     return result
 

@@ -66,7 +66,7 @@ def ask_second(a: Asking) -> Asked | None:
         return None
     generic = a.single and a.chance(GENERIC_SHARE)
     question = a.fill("second_object" if generic else "second_object of", scene)
-    return Asked(question, a.say.second_answer(scene), scene.object)
+    return Asked(question, a.say.second_answer(scene), scene.object, about=scene)
 
 
 def ask_relation(a: Asking) -> Asked | None:

@@ -33,7 +33,7 @@ def edge(kind: str, at: int) -> Asker:
         if a.single:
             return None
         scene = a.video.scenes[at]
-        return Asked(a.fill(kind), a.say.object_answer(scene), scene=_named(scene))
+        return Asked(a.fill(kind), a.say.object_answer(scene), scene=_named(scene), about=scene)
 
     return ask
 
@@ -62,7 +62,8 @@ def neighbour(kind: str, step: int) -> Asker:
             nothing = a.say.NOTHING_AFTER if step > 0 else a.say.NOTHING_BEFORE
             return Asked(question, nothing, scenes[at].object)
         there = scenes[at + step]
-        return Asked(question, a.say.object_answer(there), scenes[at].object, _named(there))
+        answer = a.say.object_answer(there)
+        return Asked(question, answer, scenes[at].object, _named(there), there)
 
     return ask
 
@@ -89,7 +90,8 @@ def ask_at(a: Asking) -> Asked | None:
     shown = [scene for start_s, end_s, scene in spans if start_s <= second < end_s]
     answer = a.say.object_answer(shown[0]) if shown else a.say.EMPTY
     scene = _named(shown[0]) if shown else None
-    return Asked(a.fill("at", second=str(second)), answer, str(second), scene)
+    there = shown[0] if shown else None
+    return Asked(a.fill("at", second=str(second)), answer, str(second), scene, there)
 
 
 def an_absent_thing(a: Asking) -> tuple[str, str | None]:

@@ -24,15 +24,15 @@ def _answer(a: Asking, want: bool, *, exists: bool = False) -> str:
 
 def _ask_object(a: Asking, want: bool) -> Asked:
     """Is there a cat? If not wanted: something that is nowhere in the video."""
-    if want:
-        scene = a.scene()
+    scene = a.scene() if want else None
+    if scene is not None:
         name, colour = scene.object, scene.colour
         if scene.second_object and a.chance(SECOND_SHARE):
             name, colour = scene.second_object, None
     else:
         name, colour = an_absent_thing(a)
     question = a.fill("yes object", **a.say.names(name, colour))
-    return Asked(question, _answer(a, want, exists=True), f"object {name} {colour}")
+    return Asked(question, _answer(a, want, exists=True), f"object {name} {colour}", about=scene)
 
 
 def _ask_background(a: Asking, want: bool) -> Asked:
@@ -41,7 +41,7 @@ def _ask_background(a: Asking, want: bool) -> Asked:
     name = scene.background if want else a.choice(others)
     key = "yes background" if a.single else "yes background of"
     question = a.fill(key, scene, bg=a.say.background_name(name))
-    return Asked(question, _answer(a, want), f"background {scene.object} {name}")
+    return Asked(question, _answer(a, want), f"background {scene.object} {name}", about=scene)
 
 
 def _ask_motion(a: Asking, want: bool) -> Asked:
@@ -49,7 +49,7 @@ def _ask_motion(a: Asking, want: bool) -> Asked:
     others = [m.name for m in MOTIONS if can_move(scene.object, m.name) and m.name != scene.motion]
     motion = scene.motion if want else a.choice(others)
     question = a.fill("yes motion", scene, **a.say.motion_words(motion, scene.count))
-    return Asked(question, _answer(a, want), f"motion {scene.object} {motion}")
+    return Asked(question, _answer(a, want), f"motion {scene.object} {motion}", about=scene)
 
 
 def _ask_word(a: Asking, want: bool) -> Asked | None:
@@ -57,7 +57,8 @@ def _ask_word(a: Asking, want: bool) -> Asked | None:
     if not shown:
         return None
     word = a.choice(shown if want else [w for w in WORDS if w not in shown])
-    return Asked(a.fill("yes word", word=word), _answer(a, want), f"word {word}")
+    scene = next((scene for scene in a.video.scenes if scene.word == word), None)
+    return Asked(a.fill("yes word", word=word), _answer(a, want), f"word {word}", about=scene)
 
 
 def _ask_relation(a: Asking, want: bool) -> Asked | None:
@@ -72,7 +73,9 @@ def _ask_relation(a: Asking, want: bool) -> Asked | None:
     question = a.fill(
         "yes relation", the=main, other=second, relation=a.say.relation_phrase(relation)
     )
-    return Asked(question, _answer(a, want), f"relation {scene.object} {main} {relation}")
+    return Asked(
+        question, _answer(a, want), f"relation {scene.object} {main} {relation}", about=scene
+    )
 
 
 def _ask_count(a: Asking, want: bool) -> Asked | None:
@@ -82,7 +85,7 @@ def _ask_count(a: Asking, want: bool) -> Asked | None:
     others = [count for count in COUNTS if count not in (1, scene.count)]
     count = scene.count if want else a.choice(others)
     question = a.fill("yes count", scene, number=a.say.number(count))
-    return Asked(question, _answer(a, want), f"count {scene.object} {count}")
+    return Asked(question, _answer(a, want), f"count {scene.object} {count}", about=scene)
 
 
 def _ask_colour(a: Asking, want: bool) -> Asked | None:
@@ -91,7 +94,7 @@ def _ask_colour(a: Asking, want: bool) -> Asked | None:
         return None
     colour = scene.colour if want else a.choice([c for c in COLOURS if c != scene.colour])
     question = a.fill("yes colour", **a.say.names(scene.object, colour))
-    return Asked(question, _answer(a, want), f"colour {scene.object} {colour}")
+    return Asked(question, _answer(a, want), f"colour {scene.object} {colour}", about=scene)
 
 
 def _ask_order(a: Asking, want: bool) -> Asked | None:
