@@ -17,8 +17,8 @@ ROOT = Path(apollo.__file__).parent
 ORDER = (  # noqa: SIM905
     "constants errors settings models config clips prompt choices opening packets pictures video "
     "transforms internvideo2 towers resampler merge checkpoint quantize placement building model "
-    "identity adapter_files adapter_targets adapters cache events seeing streaming chat apollo train "
-    "evaluate live cli __main__"
+    "identity adapter_files adapter_targets adapters cache events seeing streaming chat apollo "
+    "train evaluate live cli __main__"
 ).split()
 SHELLS = ("mm_utils", "conversation", "conversations")  # for other people's scripts
 WITHOUT_TORCH = (  # noqa: SIM905
@@ -168,7 +168,7 @@ def with_line(name: str, line: str) -> Sources:
         ("apollo.cache", "import apollo"),
         ("apollo.chat", "from apollo.mm_utils import ApolloMMLoader"),
         ("apollo.cli", "from apollo.conversation import conv_templates"),
-        ("apollo.train.loop", "import apollo.cli"),
+        ("apollo.train.stage", "import apollo.cli"),
     ],
 )
 def test_an_upward_import_is_found(name: str, line: str) -> None:

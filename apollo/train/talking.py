@@ -21,7 +21,7 @@ from tqdm import tqdm
 from apollo import checkpoint
 from apollo.cache import TokenCache
 from apollo.clips import Clip
-from apollo.errors import DataError, RecipeError
+from apollo.errors import DataError, RecipeError, VideoError
 from apollo.model import ApolloForCausalLM
 from apollo.models import card_of
 from apollo.prompt import disarm, image_block, video_block
@@ -212,16 +212,21 @@ class ConversationTask:
 
     def _features(self, record: Record, num_clips: int | None) -> Tensor:
         assert self.cache is not None and record.media is not None
-        sampling = Sampling(max_clips=num_clips)
-        return self.cache.see(record, sampling).features
+        try:
+            return self.cache.see(record, Sampling(max_clips=num_clips)).features
+        except VideoError as error:  # it could be opened, and is broken further in
+            raise DataError(f"{record.where}: {error}") from error
 
     def _pixels(self, record: Record, clips: Sequence[Clip]) -> list[Tensor]:
         """One tensor per tower, (N, ...)."""
         assert record.media is not None
-        if record.is_image:
-            frames = [np.repeat(read_image(record.media)[None], FRAMES_PER_IMAGE, axis=0)]
-        else:
-            frames = list(read_clips(record.media, clips))
+        try:
+            if record.is_image:
+                frames = [np.repeat(read_image(record.media)[None], FRAMES_PER_IMAGE, axis=0)]
+            else:
+                frames = list(read_clips(record.media, clips))
+        except VideoError as error:
+            raise DataError(f"{record.where}: {error}") from error
         transforms = self.model.vision_tower.vision_processor
         return [torch.stack([transform(clip) for clip in frames]) for transform in transforms]
 
