@@ -219,9 +219,10 @@ def test_fsdp_starts_on_processors(folder: Path) -> None:
     config = Path(__file__).parent.parent / "apollo" / "train" / "recipes" / "fsdp_cpu.config"
     file = recipe(folder, "{connector: 1.0, llm: 1.0}", num_steps=2)
     alone = losses(run(file, "alone"))
-    train_together(
+    said = train_together(
         file, "--output", str(folder / "sharded"), accelerate=("--config_file", str(config))
     )
+    assert "2 processes share the weights." in said
     assert losses(folder / "sharded" / "sft") == pytest.approx(alone, rel=1e-3)
     result = weights(folder / "sharded" / "sft" / "result")
     before = weights(TINY)
@@ -245,7 +246,7 @@ def refused(error_class: type[ApolloError], file: Path, *words: str) -> None:
 
 def test_wrong_recipes_and_data_are_refused_before_the_first_step(folder: Path) -> None:
     refused(RecipeError, recipe(folder, "{eyes: 1.0}"), '"eyes"', "connector", '"sft"')
-    refused(RecipeError, recipe(folder, task="conversation"), '"conversation"', "conversations")
+    refused(RecipeError, recipe(folder, task="cartoons"), "cartoons", "remove")
     refused(DataError, recipe(folder, max_length=30), "data.jsonl, line 1", "30")
     (folder / "clip.mp4").unlink()
     refused(DataError, recipe(folder), "data.jsonl, line 1", "clip.mp4")

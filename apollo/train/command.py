@@ -10,6 +10,7 @@ import logging
 import shutil
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +130,15 @@ def run_stages(
             if not result.is_dir():
                 raise RecipeError(f"{where}: the stage it goes on from, {name}, is not complete.")
         start = Start(recipe.file, recipe.model, recipe.seed, takes, output / CACHE)
-        task = build_task(stage, start)
         left = None if minutes is None else minutes - (time.monotonic() - began_s) / 60
-        complete = train_stage(stage, task, folder, where=where, seed=recipe.seed, minutes=left)
+        complete = train_stage(
+            stage,
+            partial(build_task, stage, start),
+            folder,
+            where=where,
+            seed=recipe.seed,
+            minutes=left,
+        )
         if not complete:
             log.info("Stopped in stage %s; the same command goes on from there.", stage.name)
             return False

@@ -50,9 +50,16 @@ class Talking(nn.Module):
         """`seen` has a row's pixels, one tensor per tower, or its features alone; None for text."""
         tokens = self.visual_tokens(seen)
         answers = answer(self.model, rows, tokens)
-        # a batch of texts leaves the connector out; the processes of a run must agree on that
-        untouched = sum(p.flatten()[0] for p in self.parameters() if p.requires_grad)
-        return {"loss": answers.loss + 0.0 * untouched, "metrics": answers.metrics(rows)}
+        loss = answers.loss
+        if all(row is None for row in seen):
+            loss = loss + 0.0 * self._unseen()
+        return {"loss": loss, "metrics": answers.metrics(rows)}
+
+    def _unseen(self) -> Tensor:
+        """The connector on nothing: the processes of a run must all use what they train."""
+        width = self.model.config.mm_connector_cfg["vision_hidden_size"]
+        latents = self.model.mm_connector.resampler.latents
+        return self.model.mm_connector(latents.new_zeros(1, 1, width)).sum()
 
     def visual_tokens(self, seen: list[list[Tensor] | None]) -> list[Tensor | None]:
         """Visual tokens (N*K, D) of every row; all clips go through the connector at once."""

@@ -13,11 +13,12 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import DistributedType, FullyShardedDataParallelPlugin
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
@@ -140,6 +141,18 @@ class StageTrainer(Trainer):
         )
         self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)  # the journal says it all
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Also lets processes without GPUs share the weights: torch can, accelerate does not."""
+        super().create_accelerator_and_postprocess()
+        wanted = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+        if wanted and self.accelerator.distributed_type == DistributedType.MULTI_CPU:
+            state: Any = self.accelerator.state
+            state.fsdp_plugin = FullyShardedDataParallelPlugin()
+            state.distributed_type = DistributedType.FSDP
+            state.device = torch.device("cpu")  # without a number, as FSDP wants it
+            log.info("%d processes share the weights.", self.accelerator.num_processes)
+            self.is_fsdp_enabled = True
 
     # ---- samples and loss ----------------------------------------------------------------
 
@@ -343,12 +356,19 @@ class _Pace(TrainerCallback):
 
 
 def train_stage(
-    stage: Stage, task: Task, folder: Path, *, where: str, seed: int, minutes: float | None = None
+    stage: Stage,
+    build: Callable[[], Task],
+    folder: Path,
+    *,
+    where: str,
+    seed: int,
+    minutes: float | None = None,
 ) -> bool:
     """Trains to the end or until the time is up, going on from the last whole checkpoint.
 
     Returns whether the stage is complete; its result is then in `<folder>/result`.
     """
+    task = build()
     stop_at_s = None if minutes is None else time.monotonic() + 60 * minutes
     trainer = StageTrainer(stage, task, folder, where=where, seed=seed, stop_at_s=stop_at_s)
     task.prepare(trainer.args.process_index, trainer.args.world_size)
@@ -357,23 +377,21 @@ def train_stage(
     trainer.train(resume_from_checkpoint=str(found[-1]) if found else None)
     complete = trainer.state.global_step >= trainer.num_steps
     if complete:
-        _finish(trainer)
+        _finish(trainer, build)
     return complete
 
 
-def _finish(trainer: StageTrainer) -> None:
+def _finish(trainer: StageTrainer, build: Callable[[], Task]) -> None:
     """Writes the result, of the best weights where validation chose some."""
     folder, task = trainer.folder, trainer.task
-    best = folder / "best.safetensors"
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-        if trainer.args.should_save:
-            save_file(
-                {k: v.contiguous() for k, v in state.items()}, folder / "gathered.safetensors"
-            )
-    elif trainer.args.should_save:
-        if best.exists():
-            load_trained(task.module, best)
+        if trainer.args.should_save:  # no process has the whole model, so one builds it again
+            task = build()
+            task.module.load_state_dict(state)
+    elif (folder / "best.safetensors").exists():
+        load_trained(task.module, folder / "best.safetensors")
+    if trainer.args.should_save:
         growing = folder / f"result.{WRITING}"
         shutil.rmtree(growing, ignore_errors=True)
         growing.mkdir()
@@ -406,7 +424,7 @@ def _arguments(stage: Stage, folder: Path, seed: int, num_steps: int) -> Trainin
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
-        ddp_find_unused_parameters=False,
+        ddp_find_unused_parameters=any("tower" in part for part in stage.train),
     )
 
 
