@@ -269,3 +269,20 @@ def test_the_command_says_what_is_wrong_in_one_line(folder: Path) -> None:
     assert 'unknown key "rl"' in said.stderr and "Traceback" not in said.stderr
     plan = train(recipe(folder), "--check")
     assert plan.returncode == 0 and "sft: conversations, 6 steps of 4" in plan.stdout
+
+
+def test_what_a_task_holds_fixed_stays_fixed(folder: Path) -> None:
+    """A parameter that asks for no gradient is not trained because its part is."""
+    from apollo.train.stage import Stage
+    from apollo.train.trainer import trained_groups
+
+    part = torch.nn.Linear(3, 3)
+    part.bias.requires_grad_(False)
+
+    class Task:
+        def parts(self) -> dict[str, list[torch.nn.Module]]:
+            return {"part": [part]}
+
+    groups = trained_groups(Stage("s", {"part": 1.0}), Task(), "s")  # type: ignore[arg-type]
+    assert [p is part.weight for group in groups for p in group["params"]] == [True]
+    assert not part.bias.requires_grad

@@ -81,8 +81,8 @@ class OracleSlots(nn.Module):
         nn.init.eye_(
             self.whose.weight
         )  # so "cat" in a question is like all that the cat's clip says
-        tables = [self._table(texts, model) for texts in SLOT_TEXTS.values()]
-        self.tables = nn.ParameterList(nn.Parameter(t, requires_grad=False) for t in tables)
+        for slot, texts in enumerate(SLOT_TEXTS.values()):
+            self.register_buffer(f"table_{slot}", self._table(texts, model), persistent=False)
 
     @staticmethod
     def _table(texts: list[tuple[str, ...]], model: Any) -> Tensor:
@@ -97,7 +97,8 @@ class OracleSlots(nn.Module):
 
     def words(self, slot: int, embeddings: Tensor) -> Tensor:
         """What each value of a slot is called, (values + 1, D)."""
-        return self.gain * (self.tables[slot] @ embeddings)
+        table: Tensor = getattr(self, f"table_{slot}")
+        return self.gain * (table @ embeddings)
 
     def forward(self, facts: Tensor, embeddings: Tensor, norm: nn.Module) -> Tensor:
         names = [self.words(slot, embeddings) for slot in range(facts.shape[1])]

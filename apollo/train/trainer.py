@@ -80,8 +80,9 @@ def trained_groups(stage: Stage, task: Task, where: str) -> list[dict[str, Any]]
             raise RecipeError(
                 f'{where}: there is no part "{part}"; choose from {", ".join(parts)}.'
             )
-    frozen = {id(p): p for module in parts.values() for m in module for p in m.parameters()}
-    for parameter in frozen.values():
+    everything = {id(p): p for modules in parts.values() for m in modules for p in m.parameters()}
+    learnable = {key for key, parameter in everything.items() if parameter.requires_grad}
+    for parameter in everything.values():
         parameter.requires_grad_(False)
     groups: list[dict[str, Any]] = []
     taken: set[int] = set()
@@ -95,7 +96,7 @@ def trained_groups(stage: Stage, task: Task, where: str) -> list[dict[str, Any]]
         if stage.train[part] == 0:
             continue
         for parameter in fresh:
-            if parameter.is_floating_point():
+            if id(parameter) in learnable:
                 parameter.requires_grad_(True)
         chosen = {id(p) for p in fresh}
         for group in parameter_groups(modules, scale=stage.train[part]):
