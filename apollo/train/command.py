@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shutil
 import sys
 import time
@@ -61,6 +62,9 @@ def run(args: argparse.Namespace) -> int:
     if args.check:
         sys.stdout.write(plan(recipe, output, chosen))
         return 0
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    is_first = os.environ.get("RANK", "0") == "0"  # of several processes only one speaks
+    logging.getLogger("apollo").setLevel(logging.INFO if is_first else logging.ERROR)
     run_stages(
         recipe,
         output,
@@ -111,7 +115,6 @@ def run_stages(
     from apollo.train.task import Start, build_task
     from apollo.train.trainer import train_stage
 
-    logging.getLogger("apollo").setLevel(logging.INFO)
     if threads:
         torch.set_num_threads(threads)
     began_s = time.monotonic()

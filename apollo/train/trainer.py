@@ -21,6 +21,7 @@ import torch
 from accelerate import DistributedType, FullyShardedDataParallelPlugin
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
@@ -386,7 +387,8 @@ def _finish(trainer: StageTrainer, build: Callable[[], Task]) -> None:
     """Writes the result, of the best weights where validation chose some."""
     folder, task = trainer.folder, trainer.task
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        options = StateDictOptions(full_state_dict=True, cpu_offload=torch.cuda.is_available())
+        state = get_model_state_dict(trainer.model_wrapped, options=options)
         if trainer.args.should_save:  # no process has the whole model, so one builds it again
             task = build()
             task.module.load_state_dict(state)
