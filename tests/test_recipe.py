@@ -61,8 +61,8 @@ def test_values_can_be_changed_from_the_command_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("num_steps: 10", "num_step: 10", ['"align"', "num_step", 'mean "num_steps"']),
-        ("seed: 3", "sead: 3", ["sead", 'mean "seed"']),
+        ("num_steps: 10", "num_step: 10", ['"align"', "num_step", 'is "num_steps"']),
+        ("seed: 3", "sead: 3", ["sead", 'is "seed"']),
         ("{connector: 1.0}", "{connector: 0}", ['"align"', "nothing is trained"]),
         ("{connector: 1.0}", "{connector: -1}", ["train.connector", "0 or more"]),
         ("    train: {connector: 1.0}\n", "", ['"train" is missing']),
@@ -77,7 +77,7 @@ def test_values_can_be_changed_from_the_command_line(tmp_path: Path) -> None:
         ("num_steps: 10", "num_steps: 10\n    schedule: step", ["'step'", "cosine"]),
         ("num_steps: 10", "num_steps: 10\n    unreadable: hide", ["'hide'", "skip"]),
         ("share: 2", "share: 0", ["a.jsonl", "above 0"]),
-        ("share: 2", "chare: 2", ["chare", 'mean "share"']),
+        ("share: 2", "chare: 2", ["chare", 'is "share"']),
         ("    data: a.jsonl\n", "", ['"sft"', '"data" is missing']),
         ("name: sft", "name: align", ['two stages are called "align"']),
         ("name: sft", "name: ../up", ["../up", "folder"]),

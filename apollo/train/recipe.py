@@ -125,7 +125,7 @@ def _check_keys(values: Iterable[Any], known: Sequence[str], where: str) -> None
     for key in values:
         if key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f'did you mean "{close[0]}"?' if close else f"the keys are {', '.join(known)}."
+            hint = f'it probably is "{close[0]}".' if close else f"the keys are {', '.join(known)}."
             raise RecipeError(f'{where}: unknown key "{key}"; {hint}')
 
 
