@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -75,8 +76,30 @@ def test_the_python_of_the_readme_runs(name: str) -> None:
         assert len(run_python(block).split()) > 3
 
 
+def test_the_training_commands_of_the_readme_run(tmp_path: Path) -> None:
+    """nano's own recipe is only checked: it takes hours."""
+    said = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello."}]
+    (tmp_path / "data.jsonl").write_text(json.dumps({"messages": said}))
+    (tmp_path / "my-recipe.yaml").write_text(
+        "model: nano\nstages: [{name: sft, train: {llm: 1.0}, data: data.jsonl, num_steps: 1}]\n"
+    )
+    blocks_of_training = [b for b in blocks("README.md", "bash") if b.startswith("apollo train")]
+    commands = [line for block in blocks_of_training for line in block.strip().splitlines()]
+    assert len(commands) == 3
+    for command in commands:
+        check = ["--check"] if " nano " in command else []
+        arguments = [sys.executable, "-m", *shlex.split(command), *check]
+        done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "sft" / "result" / "config.json").exists()
+
+
 def test_the_command_line_of_the_readme_runs() -> None:
-    commands = [b.strip() for b in blocks("README.md", "bash") if b.startswith("apollo ")]
+    commands = [
+        block.strip()
+        for block in blocks("README.md", "bash")
+        if block.startswith("apollo ") and not block.startswith("apollo train")
+    ]
     assert commands
     for command in commands:
         arguments = [sys.executable, "-m", *shlex.split(command)]
