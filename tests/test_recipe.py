@@ -83,7 +83,7 @@ def test_values_can_be_changed_from_the_command_line(tmp_path: Path) -> None:
         ("name: sft", "name: ../up", ["../up", "folder"]),
         ("epochs: 1", "epochs: 1\n    takes: [later]", ['"later"', "earlier", "align"]),
         ("stages:", "stages: []\nmore:", ["more"]),
-        ("model: nano", "model: [", ["line 1"]),
+        ("model: nano", "model: [", ["line 3"]),
     ],
 )
 def test_a_wrong_recipe_is_one_sentence(
