@@ -281,7 +281,7 @@ def test_every_answer_agrees_with_the_facts(kind: str) -> None:
         split = "held-out" if seed % 2 else "train"
         video = video_from_seed(seed, split=split, num_scenes=1 + seed % 4)
         talk = conversation(np.random.default_rng(seed), video, turns=3, kinds=[kind])
-        for question, answer, got, _ in talk:
+        for question, answer, got, *_ in talk:
             assert got == kind
             check(kind, question, answer, video)
             assert "{" not in question and "}" not in question
@@ -295,7 +295,7 @@ def test_yes_and_no_are_equally_right() -> None:
         video = video_from_seed(seed)
         which = "single" if len(video.scenes) == 1 else "several"
         rng = np.random.default_rng(seed)
-        for _, answer, _, _ in conversation(rng, video, turns=2, kinds=["yesno"]):
+        for _, answer, *_ in conversation(rng, video, turns=2, kinds=["yesno"]):
             answers[which][answer] += 1
     for counter in answers.values():
         assert 0.45 < counter["Yes."] / sum(counter.values()) < 0.55
@@ -307,7 +307,7 @@ def test_a_conversation_does_not_repeat_itself_and_is_reproducible() -> None:
         talk = conversation(np.random.default_rng(seed), video, turns=8)
         assert talk == conversation(np.random.default_rng(seed), video, turns=8)
         assert len(talk) == 8
-        questions = [question.lower().rstrip("?.!") for question, _, _, _ in talk]
+        questions = [question.lower().rstrip("?.!") for question, *_ in talk]
         assert len(set(questions)) == len(questions)
 
 
@@ -318,7 +318,7 @@ def test_a_question_has_one_answer_in_a_video() -> None:
         rng, answers = np.random.default_rng(seed), {}
         kinds = [kind for kind in KINDS if kind not in ("chat", "choice")]
         for _ in range(12):
-            for question, answer, _, _ in conversation(rng, video, turns=12, kinds=kinds):
+            for question, answer, *_ in conversation(rng, video, turns=12, kinds=kinds):
                 key = question.lower().rstrip("?.!")
                 assert answers.setdefault(key, answer) == answer, question
 
@@ -341,7 +341,7 @@ def test_the_tokenizer_text_has_every_word_that_is_ever_said() -> None:
     known = set(re.findall(r"[A-Za-z']+|\d+", " ".join(all_texts())))
     for seed in range(10_000, 10_150):
         video = video_from_seed(seed, split="held-out")
-        for question, answer, _, _ in conversation(np.random.default_rng(seed), video, turns=6):
+        for question, answer, *_ in conversation(np.random.default_rng(seed), video, turns=6):
             assert set(re.findall(r"[A-Za-z']+|\d+", f"{question} {answer}")) <= known
 
 

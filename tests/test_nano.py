@@ -89,9 +89,7 @@ def test_score_counts_right_and_blind_answers(nano: Any) -> None:
     asked = [
         question
         for seed in (9_100_000_000, 9_100_000_001)
-        for question, _, _, _ in questions(
-            seed, video_from_seed(seed, split="held-out", num_scenes=1)
-        )
+        for question, *_ in questions(seed, video_from_seed(seed, split="held-out", num_scenes=1))
     ]
     assert [row.question for row in results] == asked
     assert {"object", "motion"} <= {row.kind for row in results}
