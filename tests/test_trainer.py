@@ -265,7 +265,7 @@ def test_the_command_says_what_is_wrong_in_one_line(folder: Path) -> None:
     file = recipe(folder)
     file.write_text(file.read_text().replace("lr:", "rl:"))
     said = train(file)
-    assert said.returncode == 1 and said.stderr.count("\n") == 1
+    assert said.returncode == 2 and said.stderr.count("\n") == 1
     assert 'unknown key "rl"' in said.stderr and "Traceback" not in said.stderr
     plan = train(recipe(folder), "--check")
     assert plan.returncode == 0 and "sft: conversations, 6 steps of 4" in plan.stdout

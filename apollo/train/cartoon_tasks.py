@@ -10,7 +10,7 @@ joint      conversations about videos, end to end         (joint.py)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from apollo.constants import VIDEO_TOKEN
 from apollo.errors import RecipeError
 from apollo.model import ApolloForCausalLM
+from apollo.prompt import SYSTEM_PROMPT
 from apollo.train.answers import count_answers
 from apollo.train.cartoon.questions import all_texts
 from apollo.train.cartoon.samples import SEED_STRIDE, clip_sample, collate, frame_sample
+from apollo.train.cartoon.vocabulary import pieces_of
+from apollo.train.cartoon.world import CLIP_DURATION_S
 from apollo.train.joint import ConnectTask, JointTask, SlotTask, connect_sample, joint_sample
 from apollo.train.language import LanguageTask, chat_sample, collate_chats
 from apollo.train.nano_model import (
@@ -35,12 +39,14 @@ from apollo.train.nano_model import (
     build_nano,
     build_siglip,
 )
+from apollo.train.rows import clips_block
 from apollo.train.stage import Stage
 from apollo.train.task import Batch, Start
 from apollo.train.tokenizer import train_tokenizer
 from apollo.train.vision import ImageTask, VideoTask
 
 RESULT = "weights.safetensors"
+PROMPTS = 12  # of the text around the clips among the tokenizer's texts, a clip longer each
 STREAMS = ("image", "video", "language", "slots", "connect", "joint")
 
 
@@ -120,7 +126,17 @@ def load_learner(learner: nn.Module, start: Start, taken: str) -> None:
 def fresh_model(seed: int) -> ApolloForCausalLM:
     """The whole model before training, with its tokenizer."""
     torch.manual_seed(seed)
-    return build_nano(train_tokenizer(all_texts(), MAX_LENGTH))
+    return build_nano(train_tokenizer(tokenizer_texts(), MAX_LENGTH))
+
+
+def tokenizer_texts() -> Iterator[str]:
+    """What people and the model say, and the text around the clips."""
+    for num_clips in range(1, PROMPTS + 1):
+        block = clips_block(num_clips, CLIP_DURATION_S, 1).replace(VIDEO_TOKEN, "")
+        yield SYSTEM_PROMPT
+        yield block
+    for text in all_texts():
+        yield from pieces_of(text)
 
 
 def image_task(stage: Stage, start: Start) -> CartoonTask:

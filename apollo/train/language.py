@@ -15,26 +15,13 @@ from torch import Tensor, nn
 
 from apollo.prompt import tokenize
 from apollo.train.answers import answer
-from apollo.train.cartoon import phrases_zh
-from apollo.train.cartoon.facts import (
-    BACKGROUNDS,
-    COLOUR_ZH,
-    COLOURS,
-    COUNTS,
-    MOTIONS,
-    OBJECTS,
-    POSITION_ZH,
-    POSITIONS,
-    RELATION_ZH,
-    RELATIONS,
-    SLOT_SIZES,
-    WORDS,
-)
+from apollo.train.cartoon.facts import SLOT_SIZES
 from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.questions import Turn, conversation
 from apollo.train.cartoon.world import CLIP_DURATION_S, Video, video_from_seed
 from apollo.train.looking import looking_loss, point
 from apollo.train.rows import branched_row, clips_block, pad_rows
+from apollo.train.slot_texts import SLOT_TEXTS
 from apollo.train.task import Metrics
 
 SCENE_SHARES = (0.2, 0.3, 0.3, 0.2)  # of 1..4 scenes: several are what is hard
@@ -48,20 +35,6 @@ SLOT_SPREAD = 0.3  # of fresh slot vectors; at 1 they would drown the words
 LOOKING_SHARE = 0.3  # weight of looking at the right scene
 NOISE = 0.15  # on the oracle's vectors, whose entries have a spread of about 1
 
-# slot -> the forms of each of its values, in both languages, in the order of their ids
-SLOT_TEXTS: dict[str, list[tuple[str, ...]]] = {
-    "object": [(f" {thing.singular}", f" {thing.plural}", thing.zh) for thing in OBJECTS],
-    "count": [(f" {name}", phrases_zh.number(count)) for count, name in COUNTS.items()],
-    "motion": [(f" {motion.singular}", motion.zh) for motion in MOTIONS],
-    "colour": [(f" {name}", COLOUR_ZH[name]) for name in COLOURS],
-    "background": [(f" {background.is_phrase}", background.zh_is) for background in BACKGROUNDS],
-    "word": [(word,) for word in WORDS],  # in answers they follow a quotation mark
-    "place": [
-        *((f" {phrase}", POSITION_ZH[name]) for name, (_, _, phrase) in POSITIONS.items()),
-        *((f" {phrase}", RELATION_ZH[name]) for name, phrase in RELATIONS.items()),
-    ],
-    "second_object": [(f" {thing.singular}", thing.zh) for thing in OBJECTS],
-}
 OBJECT_SLOT = list(SLOT_SIZES).index("object")
 
 

@@ -1,16 +1,18 @@
 """Where the LLM should look while it answers: a second loss, on its attention.
 
-In:  a row, its conversations and their video.  Out: the row with the clips to look at, and a loss
-     on two attention heads.
+In:  a row, its conversations and their video.  Out: the row with what to look at, and a loss on
+     one attention head of some layers.
 Odd: from the answers alone a small LLM first learns what is likely, and needs very long to find
 that a question about the cat is answered by the cat's clips. Told where to look, it answers such
-questions within a few hundred steps. Nothing of this is left in the trained model.
+questions within a few hundred steps. What fits nothing in the video looks at the row's first
+token, so that "No." is a look-up as well. Nothing of this is left in the trained model.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,12 +20,22 @@ from torch import Tensor
 
 from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
 from apollo.prompt import IM_END
+from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.questions import Turn
 from apollo.train.cartoon.world import CLIP_DURATION_S, Scene, Video
-from apollo.train.rows import Row
+from apollo.train.rows import Look, Row
+from apollo.train.slot_texts import SLOT_BIT, SLOT_OF_KIND, slots_saying
 
-LAYERS, HEAD = (2, 3), 0  # the heads that are told: behind those that read the question
+HEAD = 0  # the one that is told, in each layer
+CLOCK_LAYER = 0  # a clip looks at its time
+BEFORE_LAYER = 1  # a clip looks at the clip before it: what comes next can then be looked up
+CLIP_LAYER = 2  # an answer looks at its clips, behind the layers that read the question
+SLOT_LAYER = 3  # a word of an answer looks at the tokens that say it, or at the time it tells
+OPTION_LAYER = 4  # a letter looks at its option
+LAYERS = (CLOCK_LAYER, BEFORE_LAYER, CLIP_LAYER, SLOT_LAYER, OPTION_LAYER)
+NOWHERE = (0, 0)  # first and last place: the row's first token
 BETWEEN_TIMES = re.compile(r" to |\u5230")
+NUMBER = re.compile(r"\d+")
 LEAST_SHARE = 1e-6  # of attention, so that its logarithm is finite
 
 # kind -> what lies between what is said of one scene and of the next
@@ -33,9 +45,14 @@ PARTS = {
     "word": re.compile(r", then |\uff0c\u7136\u540e\u662f"),
 }
 
+Span = tuple[int, int]
+
 
 def clips_of_answer(turn: Turn, video: Video) -> list[tuple[int, int, int]]:
     """(first character, first clip, last clip) of each part of an answer; clips count from 1."""
+    if turn.kind == "at" and turn.about is not None:
+        clip = int(turn.subject) // int(CLIP_DURATION_S) + 1
+        return [(0, clip, clip)]
     if turn.about is not None:
         first, last = _clips_of(turn.about, video)
         border = BETWEEN_TIMES.search(turn.answer) if turn.kind == "when" else None
@@ -52,33 +69,141 @@ def clips_of_answer(turn: Turn, video: Video) -> list[tuple[int, int, int]]:
     return [(start, *span) for start, span in zip(starts, clips, strict=True)]
 
 
-def _clips_of(scene: Scene, video: Video) -> tuple[int, int]:
+def _clips_of(scene: Scene, video: Video) -> Span:
     """The first and the last clip in which a scene's objects are seen."""
     start_s, end_s = next((s, e) for s, e, other in video.seen_spans() if other == scene)
     return round(start_s / CLIP_DURATION_S) + 1, round(end_s / CLIP_DURATION_S)
 
 
+class _Pointer:
+    """Fills in what a row's tokens look at."""
+
+    def __init__(self, row: Row, video: Video, tokenizer: Any) -> None:
+        self.row, self.video, self.tokenizer = row, video, tokenizer
+        slots = [i for i, token_id in enumerate(row.ids) if token_id == X_TOKEN_INDEX]
+        tokens_per_clip = len(slots) // video.num_clips
+        for place, i in enumerate(slots):
+            row.clips[i] = place // tokens_per_clip + 1
+            row.slots[i] = 1 << place % tokens_per_clip
+        # clip -> the places of its visual tokens; clips count from 1
+        starts = slots[::tokens_per_clip]
+        self.clips: dict[int, Span] = {
+            n: (start, start + tokens_per_clip - 1) for n, start in enumerate(starts, 1)
+        }
+        self.times = self._times()
+
+    def _times(self) -> dict[int, list[int]]:
+        """Clip -> the places of the digits that tell its first second, as in "12.0-13.5 seconds".
+
+        One clip more than there are: the end of the video, from the text before all clips.
+        """
+        found: dict[int, list[int]] = {}
+        for clip, (first_slot, _) in self.clips.items():
+            line_ends = (i for i in range(first_slot - 1, 0, -1) if "\n" in self._text(i))
+            line = range(next(line_ends) + 1, first_slot)
+            found[clip] = list(itertools.takewhile(lambda i: self._text(i).isdigit(), line))
+        unit = next(i for i in range(first_slot) if "[" in self._text(i))  # after 0:00:12
+        end = next(i for i in range(unit, 0, -1) if self._text(i).isdigit()) + 1
+        found[len(self.clips) + 1] = list(range(end - len(f"{self.video.duration_s:.0f}"), end))
+        return found
+
+    def _text(self, place: int) -> str:
+        token_id = self.row.ids[place]
+        text: str = self.tokenizer.decode([token_id]) if token_id >= 0 else ""
+        return text
+
+    def look(self, layer: int, place: int, target: Span, slots: int = 0) -> None:
+        self.row.looks.append(Look(layer, place, *target, slots))
+
+    def places(self, first_clip: int, last_clip: int) -> Span:
+        return self.clips[first_clip][0], self.clips[last_clip][1]
+
+    def clips_look(self) -> None:
+        """A clip looks at its time, and at the clip before; a scene's first at the scene before."""
+        earlier = {clip: clip - 1 for clip in self.clips if clip > 1}
+        seen = [_clips_of(scene, self.video) for scene in self.video.scenes]
+        earlier |= {then[0]: now[1] for now, then in zip(seen, seen[1:], strict=False)}
+        for clip, (first, last) in self.clips.items():
+            target = self.clips[earlier[clip]] if clip in earlier else NOWHERE
+            time = self.times[clip]
+            for place in range(first, last + 1):
+                self.look(CLOCK_LAYER, place, (time[0], time[-1]))
+                self.look(BEFORE_LAYER, place, target)
+
+    def answer(self, turn: Turn, places: Sequence[int]) -> None:
+        """An answer, whose tokens are at these places, looks at the clips it is about."""
+        asked_at = places[0] - 1  # where the answer's first token is guessed
+        if turn.kind == "choice":
+            self._option(turn, asked_at)
+        if turn.absent:
+            self.look(CLIP_LAYER, asked_at, NOWHERE)
+            self.look(SLOT_LAYER, asked_at, NOWHERE)
+        parts = [] if turn.absent else clips_of_answer(turn, self.video)
+        if not parts and turn.kind != "duration":
+            return
+        encoded = self.tokenizer(
+            turn.answer + IM_END, add_special_tokens=False, return_offsets_mapping=True
+        )
+        for i, (start, end) in zip(places, encoded["offset_mapping"], strict=True):
+            said = turn.answer[start:end]
+            if said.isdigit():
+                self._tell_time(i - 1, turn.answer, start)
+            if not parts:
+                continue
+            part, first, last = [part for part in parts if part[0] <= start][-1]
+            clips = self.places(first, last)
+            self.look(CLIP_LAYER, i - 1, clips)
+            if said.isdigit():
+                continue
+            before = turn.answer[part:start]
+            slots = slots_saying(facts_of_clip(self.video, first - 1), said, before)
+            if start == 0:
+                slots = slots or SLOT_BIT.get(SLOT_OF_KIND.get(turn.kind, ""), 0)
+            if start == 0 or slots:
+                self.look(SLOT_LAYER, i - 1, clips, slots)
+
+    def _tell_time(self, place: int, answer: str, at: int) -> None:
+        """A digit looks at the same digit of the time at which a clip begins, or the video ends."""
+        number = next(
+            found for found in NUMBER.finditer(answer) if found.start() <= at < found.end()
+        )
+        clip, rest = divmod(int(number[0]), int(CLIP_DURATION_S))
+        if not rest:
+            digit = self.times[clip + 1][at - number.start()]
+            self.look(SLOT_LAYER, place, (digit, digit))
+
+    def _option(self, turn: Turn, asked_at: int) -> None:
+        """The letter looks at its option; each option at the clips it is true of, or nowhere."""
+        lines = list(self._lines(asked_at, turn.question.count("\n") - 1))
+        right = ord(turn.answer) - ord("A")
+        self.look(OPTION_LAYER, asked_at, lines[right])
+        if turn.about is None:
+            return
+        clips = self.places(*_clips_of(turn.about, self.video))
+        for number, (_, line_end) in enumerate(lines):
+            self.look(CLIP_LAYER, line_end, clips if number == right else NOWHERE)
+
+    def _lines(self, asked_at: int, number: int) -> Iterator[Span]:
+        """The places of each option; after the last one come three line ends."""
+        texts = self.tokenizer.convert_ids_to_tokens
+        line_end = self.tokenizer("\n", add_special_tokens=False)["input_ids"][-1]
+        mark = texts(line_end)[-1]
+        places = range(asked_at, 0, -1)
+        ends = [i for i in places if self.row.ids[i] >= 0 and mark in texts(self.row.ids[i])]
+        for option in range(number):
+            last = 2 + number - 1 - option
+            yield ends[last + 1] + 1, ends[last]
+
+
 def point(row: Row, chats: Sequence[Sequence[Turn]], video: Video, tokenizer: Any) -> None:
-    """Fills in where to look; in a single clip there is nothing to choose."""
-    if video.num_clips == 1:
-        return
-    slots = [i for i, token_id in enumerate(row.ids) if token_id == X_TOKEN_INDEX]
-    tokens_per_clip = len(slots) // video.num_clips
-    for place, i in enumerate(slots):
-        row.clips[i] = place // tokens_per_clip + 1
+    """Fills in what to look at."""
+    pointer = _Pointer(row, video, tokenizer)
+    pointer.clips_look()
     turns = [turn for chat in chats for turn in chat]
     answers = _answers(row)
     assert len(answers) == len(turns)
     for turn, places in zip(turns, answers, strict=True):
-        parts = clips_of_answer(turn, video)
-        if not parts:
-            continue
-        encoded = tokenizer(
-            turn.answer + IM_END, add_special_tokens=False, return_offsets_mapping=True
-        )
-        for i, (start, _) in zip(places, encoded["offset_mapping"], strict=True):
-            _, first, last = [part for part in parts if part[0] <= start][-1]
-            row.look_from[i - 1], row.look_to[i - 1] = first, last
+        pointer.answer(turn, places)
 
 
 def _answers(row: Row) -> list[list[int]]:
@@ -94,15 +219,22 @@ def _answers(row: Row) -> list[list[int]]:
 
 
 def looking_loss(attentions: Sequence[Tensor], rows: dict[str, Tensor]) -> Tensor:
-    """How little of the told heads' attention lies on the right clips: attentions (B, H, S, S)."""
-    first, last, clips = rows["look_from"], rows["look_to"], rows["clips"]  # (B, S)
-    batch, place = first.nonzero(as_tuple=True)  # (A,) each
-    if not len(batch):
-        return torch.zeros((), device=first.device)
-    shown = clips[batch]  # (A, S)
-    right = (shown >= first[batch, place][:, None]) & (shown <= last[batch, place][:, None])
-    losses = []
+    """How little attention lies where it should: attentions (B, H, S, S) per layer.
+
+    The mean over what looks in a layer, summed over the layers. Of the places between the first and
+    the last to look at, those count that are visual tokens if the first is one, else text.
+    """
+    looks, clips, slots = rows["looks"], rows["clips"], rows["slots"]  # (A, 6), (B, S), (B, S)
+    place = torch.arange(clips.shape[1], device=clips.device)
+    total = torch.zeros((), device=clips.device)
     for layer in LAYERS:
-        attention = attentions[layer][batch, HEAD, place].float()  # (A, S)
-        losses.append(-((attention * right).sum(1) + LEAST_SHARE).log().mean())
-    return torch.stack(losses).mean()
+        row, _, at, first, last, chosen = looks[looks[:, 1] == layer].unbind(1)  # (A,) each
+        if not len(row):
+            continue
+        shown = clips[row] > 0  # (A, S)
+        right = (place >= first[:, None]) & (place <= last[:, None])
+        right &= shown == shown.gather(1, first[:, None])
+        right &= (chosen == 0)[:, None] | (slots[row] & chosen[:, None]).bool()
+        attention = attentions[layer][row, HEAD, at].float()  # (A, S)
+        total = total - ((attention * right).sum(1) + LEAST_SHARE).log().mean()
+    return total

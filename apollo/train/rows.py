@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,12 +62,26 @@ def chat_row(
     return ids, labels
 
 
+class Look(NamedTuple):
+    """In a layer, the token at `place` should look at the tokens from `first` to `last`.
+
+    Of visual tokens only at those in `slots` (bits), where these are given.
+    """
+
+    layer: int
+    place: int
+    first: int
+    last: int
+    slots: int = 0
+
+
 @dataclass
 class Row:
     """Ids with slots, labels, positions and branches, all (S,).
 
-    `clips` numbers the clips of the visual tokens from 1, 0 is text. `look_from` and `look_to` are
-    the clips to look at where the next token is said; 0 is none. See looking.py.
+    `clips` numbers the clips of the visual tokens from 1, 0 is text; `slots` has a bit for the
+    place of each in its clip. `looks` says which tokens
+    should look at which others; see looking.py.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -75,16 +89,16 @@ class Row:
     positions: list[int] = field(default_factory=list)
     branches: list[int] = field(default_factory=list)
     clips: list[int] = field(default_factory=list)
-    look_from: list[int] = field(default_factory=list)
-    look_to: list[int] = field(default_factory=list)
+    slots: list[int] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
 
     def add(self, ids: Sequence[int], labels: Sequence[int], first: int, branch: int) -> None:
         self.ids += ids
         self.labels += labels
         self.positions += range(first, first + len(ids))
         self.branches += [branch] * len(ids)
-        for unset in (self.clips, self.look_from, self.look_to):
-            unset += [0] * len(ids)
+        self.clips += [0] * len(ids)
+        self.slots += [0] * len(ids)
 
 
 def branched_row(
@@ -109,21 +123,25 @@ def branched_row(
 
 
 def pad_rows(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
-    """Rows -> input_ids, labels and the others by name, each (B, S), padded on the right."""
+    """Rows -> input_ids, labels and the others by name, each (B, S), padded on the right.
+
+    `looks` is (A, 6): the row's number before each Look.
+    """
     longest = max(len(row.ids) for row in rows)
 
     def padded(name: str, value: int) -> Tensor:
         columns = [getattr(row, name) for row in rows]
         return torch.tensor([column + [value] * (longest - len(column)) for column in columns])
 
+    looks = [(number, *look) for number, row in enumerate(rows) for look in row.looks]
     return {
         "input_ids": padded("ids", pad_id),
         "labels": padded("labels", IGNORE_INDEX),
         "position_ids": padded("positions", 0),
         "branches": padded("branches", PADDING),
         "clips": padded("clips", 0),
-        "look_from": padded("look_from", 0),
-        "look_to": padded("look_to", 0),
+        "slots": padded("slots", 0),
+        "looks": torch.tensor(looks, dtype=torch.long).reshape(-1, 1 + len(Look._fields)),
     }
 
 

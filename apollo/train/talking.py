@@ -56,10 +56,17 @@ class Talking(nn.Module):
         return {"loss": loss, "metrics": answers.metrics(rows)}
 
     def _unseen(self) -> Tensor:
-        """The connector on nothing: the processes of a run must all use what they train."""
-        width = self.model.config.mm_connector_cfg["vision_hidden_size"]
-        latents = self.model.mm_connector.resampler.latents
-        return self.model.mm_connector(latents.new_zeros(1, 1, width)).sum()
+        """A black clip's visual tokens: the processes of a run must all use what they train."""
+        towers = self.model.vision_tower
+        if any(p.requires_grad for p in towers.parameters()):
+            black = np.zeros((FRAMES_PER_IMAGE, 8, 8, 3), np.uint8)
+            latents = self.model.mm_connector.resampler.latents
+            pixels = [t(black)[None].to(latents.device) for t in towers.vision_processor]
+            features = towers(pixels)
+        else:
+            width = self.model.config.mm_connector_cfg["vision_hidden_size"]
+            features = self.model.mm_connector.resampler.latents.new_zeros(1, 1, width)
+        return self.model.mm_connector(features).sum()
 
     def visual_tokens(self, seen: list[list[Tensor] | None]) -> list[Tensor | None]:
         """Visual tokens (N*K, D) of every row; all clips go through the connector at once."""

@@ -20,7 +20,7 @@ class Asked:
     """`subject` tells two questions of a kind apart; the same one is not asked twice.
 
     `scene` is the one whose object was named last, which "it" means in the next question; `about`
-    the one the answer is about.
+    the one the answer is about. `absent`: what the question names is nowhere in the video.
     """
 
     question: str
@@ -28,6 +28,7 @@ class Asked:
     subject: str = ""
     scene: Scene | None = None
     about: Scene | None = None
+    absent: bool = False
 
 
 Chat = tuple[tuple[str, ...], tuple[str, ...], str]

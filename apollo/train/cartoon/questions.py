@@ -61,7 +61,8 @@ FOLLOW_UPS = (
 class Turn(NamedTuple):
     """One question and its answer; `subject` is what it is about, if that can be named.
 
-    `about` is the scene that holds the answer, where one does.
+    `about` is the scene that holds the answer, where one does; `absent` says that none can, for
+    what the question names is not in the video.
     """
 
     question: str
@@ -69,6 +70,7 @@ class Turn(NamedTuple):
     kind: str
     subject: str = ""
     about: Scene | None = None
+    absent: bool = False
 
 
 # kind -> (how to ask it, its weight when kinds are mixed)
@@ -146,7 +148,8 @@ def conversation(
             continue
         seen |= {f"{kind} {asked.subject}", asked.question}
         question = _roughen(rng, asked.question)
-        result.append(Turn(question, asked.answer, kind, asked.subject, asked.about))
+        turn = Turn(question, asked.answer, kind, asked.subject, asked.about, asked.absent)
+        result.append(turn)
         of = asked.scene if follow_ups else None
     return result
 

@@ -60,7 +60,7 @@ def neighbour(kind: str, step: int) -> Asker:
         question = a.fill(f"{kind} {'of' if a.of is None else 'it'}", scenes[at])
         if at == last:
             nothing = a.say.NOTHING_AFTER if step > 0 else a.say.NOTHING_BEFORE
-            return Asked(question, nothing, scenes[at].object)
+            return Asked(question, nothing, scenes[at].object, absent=True)
         there = scenes[at + step]
         answer = a.say.object_answer(there)
         return Asked(question, answer, scenes[at].object, _named(there), there)
@@ -110,7 +110,8 @@ def ask_not_shown(a: Asking) -> Asked | None:
     name, colour = an_absent_thing(a)
     template: str = a.choice(a.wordings[a.choice(ABSENT_KINDS)])
     question = template.format(**a.say.names(name, colour))
-    return Asked(question, a.say.not_shown_answer(name, colour), f"{name} {colour}")
+    answer = a.say.not_shown_answer(name, colour)
+    return Asked(question, answer, f"{name} {colour}", absent=True)
 
 
 def ask_unknown(a: Asking) -> Asked | None:

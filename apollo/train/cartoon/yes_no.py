@@ -6,11 +6,13 @@ Odd: the answer is drawn first, then a question that has it, so the wording give
 
 from __future__ import annotations
 
+from typing import Any
+
 from apollo.train.cartoon.asking import Asked, Asking
 from apollo.train.cartoon.facts import BACKGROUNDS, COLOURS, COUNTS, MOTIONS, WORDS
 from apollo.train.cartoon.scene_questions import OPPOSITE
 from apollo.train.cartoon.story_questions import an_absent_thing
-from apollo.train.cartoon.world import can_move
+from apollo.train.cartoon.world import Scene, can_move
 
 ANY_TEXT_SHARE = 0.1
 SECOND_SHARE = 0.4  # of questions about what is there, where a scene has two objects
@@ -20,6 +22,11 @@ def _answer(a: Asking, want: bool, *, exists: bool = False) -> str:
     yes, no = (a.say.IS_THERE, a.say.IS_NOT_THERE) if exists else (a.say.YES, a.say.NO)
     answer: str = yes if want else no
     return answer
+
+
+def _where(scene: Scene | None, want: bool) -> dict[str, Any]:
+    """What a claim fits: its scene if it is right, and nothing if it is wrong."""
+    return {"about": scene} if want else {"absent": True}
 
 
 def _ask_object(a: Asking, want: bool) -> Asked:
@@ -32,7 +39,9 @@ def _ask_object(a: Asking, want: bool) -> Asked:
     else:
         name, colour = an_absent_thing(a)
     question = a.fill("yes object", **a.say.names(name, colour))
-    return Asked(question, _answer(a, want, exists=True), f"object {name} {colour}", about=scene)
+    return Asked(
+        question, _answer(a, want, exists=True), f"object {name} {colour}", **_where(scene, want)
+    )
 
 
 def _ask_background(a: Asking, want: bool) -> Asked:
@@ -41,7 +50,9 @@ def _ask_background(a: Asking, want: bool) -> Asked:
     name = scene.background if want else a.choice(others)
     key = "yes background" if a.single else "yes background of"
     question = a.fill(key, scene, bg=a.say.background_name(name))
-    return Asked(question, _answer(a, want), f"background {scene.object} {name}", about=scene)
+    return Asked(
+        question, _answer(a, want), f"background {scene.object} {name}", **_where(scene, want)
+    )
 
 
 def _ask_motion(a: Asking, want: bool) -> Asked:
@@ -49,7 +60,9 @@ def _ask_motion(a: Asking, want: bool) -> Asked:
     others = [m.name for m in MOTIONS if can_move(scene.object, m.name) and m.name != scene.motion]
     motion = scene.motion if want else a.choice(others)
     question = a.fill("yes motion", scene, **a.say.motion_words(motion, scene.count))
-    return Asked(question, _answer(a, want), f"motion {scene.object} {motion}", about=scene)
+    return Asked(
+        question, _answer(a, want), f"motion {scene.object} {motion}", **_where(scene, want)
+    )
 
 
 def _ask_word(a: Asking, want: bool) -> Asked | None:
@@ -58,7 +71,9 @@ def _ask_word(a: Asking, want: bool) -> Asked | None:
         return None
     word = a.choice(shown if want else [w for w in WORDS if w not in shown])
     scene = next((scene for scene in a.video.scenes if scene.word == word), None)
-    return Asked(a.fill("yes word", word=word), _answer(a, want), f"word {word}", about=scene)
+    return Asked(
+        a.fill("yes word", word=word), _answer(a, want), f"word {word}", **_where(scene, want)
+    )
 
 
 def _ask_relation(a: Asking, want: bool) -> Asked | None:
@@ -74,7 +89,10 @@ def _ask_relation(a: Asking, want: bool) -> Asked | None:
         "yes relation", the=main, other=second, relation=a.say.relation_phrase(relation)
     )
     return Asked(
-        question, _answer(a, want), f"relation {scene.object} {main} {relation}", about=scene
+        question,
+        _answer(a, want),
+        f"relation {scene.object} {main} {relation}",
+        **_where(scene, want),
     )
 
 
@@ -85,7 +103,7 @@ def _ask_count(a: Asking, want: bool) -> Asked | None:
     others = [count for count in COUNTS if count not in (1, scene.count)]
     count = scene.count if want else a.choice(others)
     question = a.fill("yes count", scene, number=a.say.number(count))
-    return Asked(question, _answer(a, want), f"count {scene.object} {count}", about=scene)
+    return Asked(question, _answer(a, want), f"count {scene.object} {count}", **_where(scene, want))
 
 
 def _ask_colour(a: Asking, want: bool) -> Asked | None:
@@ -94,7 +112,9 @@ def _ask_colour(a: Asking, want: bool) -> Asked | None:
         return None
     colour = scene.colour if want else a.choice([c for c in COLOURS if c != scene.colour])
     question = a.fill("yes colour", **a.say.names(scene.object, colour))
-    return Asked(question, _answer(a, want), f"colour {scene.object} {colour}", about=scene)
+    return Asked(
+        question, _answer(a, want), f"colour {scene.object} {colour}", **_where(scene, want)
+    )
 
 
 def _ask_order(a: Asking, want: bool) -> Asked | None:
