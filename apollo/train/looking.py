@@ -23,16 +23,20 @@ from apollo.prompt import IM_END
 from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.questions import Turn
 from apollo.train.cartoon.world import CLIP_DURATION_S, Scene, Video
-from apollo.train.rows import Look, Row
-from apollo.train.slot_texts import SLOT_BIT, SLOT_OF_KIND, slots_saying
+from apollo.train.rows import SHARED, Look, Row
+from apollo.train.slot_texts import SLOT_BIT, SLOT_OF_KIND, is_name, names_of, slots_saying
 
-HEAD = 0  # the one that is told, in each layer
-CLOCK_LAYER = 0  # a clip looks at its time
-BEFORE_LAYER = 1  # a clip looks at the clip before it: what comes next can then be looked up
-CLIP_LAYER = 2  # an answer looks at its clips, behind the layers that read the question
-SLOT_LAYER = 3  # a word of an answer looks at the tokens that say it, or at the time it tells
-OPTION_LAYER = 4  # a letter looks at its option
-LAYERS = (CLOCK_LAYER, BEFORE_LAYER, CLIP_LAYER, SLOT_LAYER, OPTION_LAYER)
+# what looks at what -> the layer and the head that is told
+BELONGS = "belongs"  # a clip looks at its time, an option at its letter
+BEFORE = "before"  # a clip looks at the clip before it: what comes next can then be looked up
+READ = "read"  # an answer looks at what the question names
+CLIP = "clip"  # then at the clips that it is about
+SLOT = "slot"  # then, word by word, at the tokens that say the word, or at the time it tells
+OPTION = "option"  # a letter at last looks at its option
+EYES = {
+    BELONGS: (0, 0), BEFORE: (1, 0), READ: (1, 1), CLIP: (2, 0), SLOT: (3, 0), OPTION: (4, 0)
+}  # fmt: skip
+AFTER_QUESTION = len(("<|im_end|>", "\n", "<|im_start|>", "ass", "istant", "\n"))  # tokens
 NOWHERE = (0, 0)  # first and last place: the row's first token
 BETWEEN_TIMES = re.compile(r" to |\u5230")
 NUMBER = re.compile(r"\d+")
@@ -112,8 +116,8 @@ class _Pointer:
         text: str = self.tokenizer.decode([token_id]) if token_id >= 0 else ""
         return text
 
-    def look(self, layer: int, place: int, target: Span, slots: int = 0) -> None:
-        self.row.looks.append(Look(layer, place, *target, slots))
+    def look(self, eye: str, place: int, target: Span, slots: int = 0) -> None:
+        self.row.looks.append(Look(*EYES[eye], place, *target, slots))
 
     def places(self, first_clip: int, last_clip: int) -> Span:
         return self.clips[first_clip][0], self.clips[last_clip][1]
@@ -127,23 +131,30 @@ class _Pointer:
             target = self.clips[earlier[clip]] if clip in earlier else NOWHERE
             time = self.times[clip]
             for place in range(first, last + 1):
-                self.look(CLOCK_LAYER, place, (time[0], time[-1]))
-                self.look(BEFORE_LAYER, place, target)
+                self.look(BELONGS, place, (time[0], time[-1]))
+                self.look(BEFORE, place, target)
 
-    def answer(self, turn: Turn, places: Sequence[int]) -> None:
-        """An answer, whose tokens are at these places, looks at the clips it is about."""
+    def answer(self, turn: Turn, places: Sequence[int], chat_from: int) -> None:
+        """An answer, whose tokens are at these places, looks at the clips it is about.
+
+        `chat_from` is where its conversation begins, `places` behind the question.
+        """
         asked_at = places[0] - 1  # where the answer's first token is guessed
         if turn.kind == "choice":
             self._option(turn, asked_at)
+        named = self._named(turn, chat_from, asked_at)
         if turn.absent:
-            self.look(CLIP_LAYER, asked_at, NOWHERE)
-            self.look(SLOT_LAYER, asked_at, NOWHERE)
+            self.look(CLIP, asked_at, NOWHERE)
+            self.look(SLOT, asked_at, NOWHERE)
+            if named is not None:
+                self.look(READ, asked_at, named)
         parts = [] if turn.absent else clips_of_answer(turn, self.video)
         if not parts and turn.kind != "duration":
             return
         encoded = self.tokenizer(
             turn.answer + IM_END, add_special_tokens=False, return_offsets_mapping=True
         )
+        asked = turn.subject.split()[0] if turn.kind == "choice" else turn.kind
         for i, (start, end) in zip(places, encoded["offset_mapping"], strict=True):
             said = turn.answer[start:end]
             if said.isdigit():
@@ -152,15 +163,29 @@ class _Pointer:
                 continue
             part, first, last = [part for part in parts if part[0] <= start][-1]
             clips = self.places(first, last)
-            self.look(CLIP_LAYER, i - 1, clips)
+            self.look(CLIP, i - 1, clips)
+            if named is not None:
+                self.look(READ, i - 1, named)
             if said.isdigit():
                 continue
-            before = turn.answer[part:start]
-            slots = slots_saying(facts_of_clip(self.video, first - 1), said, before)
+            facts = facts_of_clip(self.video, first - 1)
+            slots = slots_saying(facts, said, turn.answer[part:start])
             if start == 0:
-                slots = slots or SLOT_BIT.get(SLOT_OF_KIND.get(turn.kind, ""), 0)
+                slots = slots or SLOT_BIT.get(SLOT_OF_KIND.get(asked, ""), 0)
             if start == 0 or slots:
-                self.look(SLOT_LAYER, i - 1, clips, slots)
+                self.look(SLOT, i - 1, clips, slots)
+
+    def _named(self, turn: Turn, chat_from: int, asked_at: int) -> Span | None:
+        """The words that name a thing in the question, or earlier what "it" means."""
+        line = len(self.tokenizer(turn.question.partition("\n")[0])["input_ids"])
+        asked = len(self.tokenizer(turn.question)["input_ids"])
+        question_from = asked_at - AFTER_QUESTION - asked + 1
+        names = [i for i in range(question_from, question_from + line) if is_name(self._text(i))]
+        if not names and turn.about is not None:
+            wanted = names_of(turn.about)
+            earlier = range(chat_from, question_from)
+            names = [i for i in earlier if self._text(i).strip().lower() in wanted][-1:]
+        return (names[0], names[0]) if names else None
 
     def _tell_time(self, place: int, answer: str, at: int) -> None:
         """A digit looks at the same digit of the time at which a clip begins, or the video ends."""
@@ -170,18 +195,15 @@ class _Pointer:
         clip, rest = divmod(int(number[0]), int(CLIP_DURATION_S))
         if not rest:
             digit = self.times[clip + 1][at - number.start()]
-            self.look(SLOT_LAYER, place, (digit, digit))
+            self.look(SLOT, place, (digit, digit))
 
     def _option(self, turn: Turn, asked_at: int) -> None:
-        """The letter looks at its option; each option at the clips it is true of, or nowhere."""
+        """The letter looks at its option, whose words look at their letter."""
         lines = list(self._lines(asked_at, turn.question.count("\n") - 1))
-        right = ord(turn.answer) - ord("A")
-        self.look(OPTION_LAYER, asked_at, lines[right])
-        if turn.about is None:
-            return
-        clips = self.places(*_clips_of(turn.about, self.video))
-        for number, (_, line_end) in enumerate(lines):
-            self.look(CLIP_LAYER, line_end, clips if number == right else NOWHERE)
+        self.look(OPTION, asked_at, lines[ord(turn.answer) - ord("A")])
+        for letter, last in lines:
+            for place in range(letter + 1, last + 1):
+                self.look(BELONGS, place, (letter, letter))
 
     def _lines(self, asked_at: int, number: int) -> Iterator[Span]:
         """The places of each option; after the last one come three line ends."""
@@ -199,11 +221,13 @@ def point(row: Row, chats: Sequence[Sequence[Turn]], video: Video, tokenizer: An
     """Fills in what to look at."""
     pointer = _Pointer(row, video, tokenizer)
     pointer.clips_look()
-    turns = [turn for chat in chats for turn in chat]
-    answers = _answers(row)
-    assert len(answers) == len(turns)
-    for turn, places in zip(turns, answers, strict=True):
-        pointer.answer(turn, places)
+    answers = iter(_answers(row))
+    chat_from = row.branches.count(SHARED)
+    for chat in chats:
+        for turn in chat:
+            places = next(answers)
+            pointer.answer(turn, places, chat_from)
+        chat_from = places[-1] + 1
 
 
 def _answers(row: Row) -> list[list[int]]:
@@ -221,20 +245,21 @@ def _answers(row: Row) -> list[list[int]]:
 def looking_loss(attentions: Sequence[Tensor], rows: dict[str, Tensor]) -> Tensor:
     """How little attention lies where it should: attentions (B, H, S, S) per layer.
 
-    The mean over what looks in a layer, summed over the layers. Of the places between the first and
+    The mean over what one eye should see, summed over the eyes. Of the places between the first and
     the last to look at, those count that are visual tokens if the first is one, else text.
     """
-    looks, clips, slots = rows["looks"], rows["clips"], rows["slots"]  # (A, 6), (B, S), (B, S)
+    looks, clips, slots = rows["looks"], rows["clips"], rows["slots"]  # (A, 7), (B, S), (B, S)
     place = torch.arange(clips.shape[1], device=clips.device)
     total = torch.zeros((), device=clips.device)
-    for layer in LAYERS:
-        row, _, at, first, last, chosen = looks[looks[:, 1] == layer].unbind(1)  # (A,) each
+    for layer, head in EYES.values():
+        told = looks[(looks[:, 1] == layer) & (looks[:, 2] == head)]
+        row, _, _, at, first, last, chosen = told.unbind(1)  # (A,) each
         if not len(row):
             continue
         shown = clips[row] > 0  # (A, S)
         right = (place >= first[:, None]) & (place <= last[:, None])
         right &= shown == shown.gather(1, first[:, None])
         right &= (chosen == 0)[:, None] | (slots[row] & chosen[:, None]).bool()
-        attention = attentions[layer][row, HEAD, at].float()  # (A, S)
+        attention = attentions[layer][row, head, at].float()  # (A, S)
         total = total - ((attention * right).sum(1) + LEAST_SHARE).log().mean()
     return total

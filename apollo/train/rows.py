@@ -63,12 +63,13 @@ def chat_row(
 
 
 class Look(NamedTuple):
-    """In a layer, the token at `place` should look at the tokens from `first` to `last`.
+    """In a head of a layer, the token at `place` should look at the tokens from `first` to `last`.
 
     Of visual tokens only at those in `slots` (bits), where these are given.
     """
 
     layer: int
+    head: int
     place: int
     first: int
     last: int
@@ -125,7 +126,7 @@ def branched_row(
 def pad_rows(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
     """Rows -> input_ids, labels and the others by name, each (B, S), padded on the right.
 
-    `looks` is (A, 6): the row's number before each Look.
+    `looks` is (A, 7): the row's number before each Look.
     """
     longest = max(len(row.ids) for row in rows)
 

@@ -15,6 +15,7 @@ from apollo.train.cartoon.facts import (
     COLOURS,
     COUNTS,
     MOTIONS,
+    OBJECT_BY_NAME,
     OBJECTS,
     POSITION_ZH,
     POSITIONS,
@@ -23,6 +24,7 @@ from apollo.train.cartoon.facts import (
     SLOT_SIZES,
     WORDS,
 )
+from apollo.train.cartoon.world import Scene
 
 # slot -> the forms of each of its values, in both languages, in the order of their ids
 SLOT_TEXTS: dict[str, list[tuple[str, ...]]] = {
@@ -85,3 +87,20 @@ def slots_saying(facts: Mapping[str, int], text: str, after: str) -> int:
         word = SLOT_TEXTS["word"][facts["word"] - 1][0]
         found = SLOT_BIT["word"] if said in word else 0
     return found
+
+
+@cache
+def _all_names() -> frozenset[str]:
+    things = [name for thing in OBJECTS for name in (thing.singular, thing.plural, thing.zh)]
+    return frozenset([*things, *WORDS])  # words on the screen are in capitals
+
+
+def is_name(text: str) -> bool:
+    """Whether a token names a thing or a word on the screen, in a video or in none."""
+    return text.strip(AROUND) in _all_names()
+
+
+def names_of(scene: Scene) -> frozenset[str]:
+    """What the main thing of a scene is called."""
+    thing = OBJECT_BY_NAME[scene.object]
+    return frozenset((thing.singular, thing.plural, thing.zh))

@@ -237,9 +237,13 @@ def _fits_after(scene: Scene, scenes: list[Scene]) -> bool:
 
 
 def _sample_shifts(rng: np.random.Generator, scenes: list[Scene]) -> tuple[float, ...]:
-    """How early or late each cut comes, in tenths of a second, so that every scene is seen."""
     if len(scenes) == 1 or rng.random() >= SHIFTED_SHARE:
         return ()
+    return cut_elsewhere(rng, scenes)
+
+
+def cut_elsewhere(rng: np.random.Generator, scenes: list[Scene]) -> tuple[float, ...]:
+    """How early or late each cut comes, in tenths of a second, so that every scene is seen."""
     while True:
         tenths = rng.integers(
             round(-MAX_SHIFT_S * 10), round(MAX_SHIFT_S * 10) + 1, len(scenes) - 1
