@@ -476,7 +476,8 @@ def test_nano_bench_is_rendered_once_and_again_when_it_changed(
 
     from apollo.train.cartoon import bench
 
-    def write_bench_videos(folder: Path) -> Path:
+    def write_bench_videos(folder: Path, number: int) -> Path:
+        assert number == bench.NUM_QUESTIONS
         rendered.append(folder)
         folder.mkdir(parents=True)
         records = [{**question("1").as_record(str(SHORT)), "category": "ocr"}]

@@ -66,12 +66,20 @@ def test_the_videos_and_the_questions_are_written_once(
     few = videos[:2]
     about = [question for question in questions if question.video in {v.name for v in few}]
     monkeypatch.setattr(bench, "load_bench", lambda: (few, about))
-    data = bench.write_bench_videos(tmp_path)
+    data = bench.write_bench_videos(tmp_path, len(about))
     rows = json.loads(data.read_text("utf-8"))
     assert [row["id"] for row in rows] == [question.id for question in about]
     for item in few:
         info = probe(tmp_path / item.file)
         assert info.duration_s == pytest.approx(item.video.duration_s)
     before = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.mp4")}
-    bench.write_bench_videos(tmp_path)
+    bench.write_bench_videos(tmp_path, len(about))
     assert before == {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.mp4")}
+
+
+def test_a_few_questions_need_only_their_videos(tmp_path: Path) -> None:
+    rows = json.loads(bench.write_bench_videos(tmp_path, 2).read_text("utf-8"))
+    _, questions = bench.load_bench()
+    assert [row["id"] for row in rows] == [questions[0].id, questions[200].id]
+    drawn = {file.name for file in tmp_path.glob("*.mp4")}
+    assert drawn == {row["video"] for row in rows} and len(drawn) <= 2

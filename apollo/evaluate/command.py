@@ -123,7 +123,7 @@ def wanted_questions(args: argparse.Namespace, processes: Processes) -> list[Que
     if args.data == NANO_BENCH:
         if args.format or args.videos:
             raise SettingError(f"{NANO_BENCH} is built in; leave out --format and --videos.")
-        questions = _nano_bench(args.output, processes)
+        questions = _nano_bench(args.output, args.limit, processes)
     elif args.format:
         questions = read_format(args.format, Path(args.data), args.videos)
     else:
@@ -172,16 +172,17 @@ def _plan(args: argparse.Namespace, ablation: str, questions: Sequence[Question]
     return Plan(ablation, max_new_tokens, args.max_clips)
 
 
-def _nano_bench(output: Path, processes: Processes) -> list[Question]:
-    """Renders the benchmark's videos, unless they lie in `output` already.
+def _nano_bench(output: Path, limit: int | None, processes: Processes) -> list[Question]:
+    """Renders the benchmark's videos, those that are needed, unless they lie in `output` already.
 
     The folder carries a digest of the benchmark, so another version never meets these videos.
     """
     from apollo.train.cartoon import bench
 
     digest = hashlib.blake2b(bench.SPEC.read_bytes(), digest_size=4).hexdigest()
-    data = output / f"{NANO_BENCH}-{digest}" / f"{NANO_BENCH}.json"
+    number = min(limit or bench.NUM_QUESTIONS, bench.NUM_QUESTIONS)
+    data = output / f"{NANO_BENCH}-{digest}" / bench.file_of(number)
     if processes.index == 0 and not data.exists():  # it is written after the last video
-        bench.write_bench_videos(data.parent)
+        bench.write_bench_videos(data.parent, number)
     processes.wait()
     return read_questions(data)

@@ -23,6 +23,7 @@ from apollo.train.cartoon.world import Video, video_from_seed
 
 SPEC = Path(__file__).with_name("nano_bench.json")
 CATEGORIES = ("ocr", "egocentric", "spatial", "perception", "reasoning")
+NUM_QUESTIONS = 400
 HASHED_PX = 96
 
 
@@ -77,13 +78,22 @@ def load_bench(spec: Path = SPEC) -> tuple[list[BenchVideo], list[BenchQuestion]
     return videos, questions
 
 
-def write_bench_videos(folder: Path) -> Path:
-    """Writes all videos and nano-bench.json into `folder`; returns the latter.
+def file_of(number: int = NUM_QUESTIONS) -> str:
+    """The name of the file that holds so many of the questions."""
+    return "nano-bench.json" if number == NUM_QUESTIONS else f"nano-bench-{number}.json"
 
-    A video that is there already is left as it is.
+
+def write_bench_videos(folder: Path, number: int = NUM_QUESTIONS) -> Path:
+    """Writes so many questions, evenly chosen, and their videos into `folder`.
+
+    Returns the file of the questions, which is written last. A video that is there already is left
+    as it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
     videos, questions = load_bench()
+    questions = [questions[i * len(questions) // number] for i in range(number)]
+    shown = {asked.video for asked in questions}
+    videos = [item for item in videos if item.name in shown]
     for item in tqdm(videos, desc="drawing nano-bench", unit="video"):
         path = folder / item.file
         if not path.exists():
@@ -104,6 +114,6 @@ def write_bench_videos(folder: Path) -> Path:
         }
         for asked in questions
     ]
-    data = folder / "nano-bench.json"
+    data = folder / file_of(number)
     data.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return data
