@@ -30,6 +30,7 @@ from apollo.train.cartoon.vocabulary import pieces_of
 from apollo.train.cartoon.world import CLIP_DURATION_S
 from apollo.train.joint import ConnectTask, JointTask, SlotTask, connect_sample, joint_sample
 from apollo.train.language import LanguageTask, chat_sample, collate_chats
+from apollo.train.names import start_with_names
 from apollo.train.nano_model import (
     GRID,
     INTERNVIDEO2,
@@ -126,7 +127,9 @@ def load_learner(learner: nn.Module, start: Start, taken: str) -> None:
 def fresh_model(seed: int) -> ApolloForCausalLM:
     """The whole model before training, with its tokenizer."""
     torch.manual_seed(seed)
-    return build_nano(train_tokenizer(tokenizer_texts(), MAX_LENGTH))
+    model = build_nano(train_tokenizer(tokenizer_texts(), MAX_LENGTH))
+    start_with_names(model)
+    return model
 
 
 def tokenizer_texts() -> Iterator[str]:
