@@ -224,7 +224,10 @@ async def model_line() -> AsyncIterator[str]:
         yield f"**No model:** {html.escape(host.problem)}"
         return
     card = host.model.card
-    line = f"Answers come from **{card.title}** ({card.licence}). {card.note}"
+    adapter = ""
+    if host.adapter:
+        adapter = f" with the adapter **{html.escape(Path(host.adapter).resolve().name)}**"
+    line = f"Answers come from **{card.title}**{adapter} ({card.licence}). {card.note}"
     if card.name == "nano":
         others = ", ".join(
             f"{other.title} ({other.size_gb:g} GB, {other.licence})"
@@ -396,7 +399,13 @@ def check_address(host_name: str, port: int) -> None:
 
 
 def serve(
-    model: str, device: str | None, host_name: str, port: int, share: bool, mcp: bool
+    model: str,
+    device: str | None,
+    host_name: str,
+    port: int,
+    share: bool,
+    mcp: bool,
+    adapter: str | None = None,
 ) -> None:
     """Opens the page, then loads the model, then waits until the server is stopped."""
     if mcp and importlib.util.find_spec("mcp") is None:
@@ -419,7 +428,7 @@ def serve(
         css_paths=[ASSETS / "demo.css"],
     )
     if not host.ready.is_set():
-        host.start(model, device=device)
+        host.start(model, device=device, adapter=adapter)
     demo.block_thread()
 
 

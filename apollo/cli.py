@@ -1,4 +1,4 @@
-"""The command line: `apollo ask | chat | download | demo | eval | curate | train`.
+"""The command line: `apollo ask | chat | download | demo | train | lora | eval | curate`.
 
 In:  arguments.  Out: text on stdout, progress on stderr when that is a terminal, and an exit code:
 0 done, 2 something the person can mend (one line on stderr), 130 interrupted, 141 reader gone.
@@ -24,6 +24,7 @@ from apollo.evaluate import curate_command
 from apollo.models import card_of
 from apollo.settings import Generation, Sampling
 from apollo.train import command as train_command
+from apollo.train import lora_command
 
 DONE, MENDABLE, INTERRUPTED, READER_GONE = 0, 2, 130, 141
 MODEL_HELP = "nano (comes with Apollo), 1.5B, 3B, 7B, a Hugging Face id or a folder"
@@ -89,6 +90,11 @@ def build_parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a model by a recipe")
     train_command.add_flags(train)
     train.set_defaults(run=train_command.run)
+
+    lora = commands.add_parser("lora", help="train a small adapter on your own clips")
+    lora_command.add_flags(lora)
+    lora.set_defaults(run=lora_command.run)
+
     evaluate = commands.add_parser("eval", help="ask many questions and count the right answers")
     eval_command.add_flags(evaluate)
     evaluate.set_defaults(run=eval_command.run)
@@ -138,6 +144,7 @@ def read_settings(args: argparse.Namespace, settings: type) -> Any:
 def add_demo_flags(parser: argparse.ArgumentParser) -> None:
     env = os.environ.get
     parser.add_argument("--model", default=env("APOLLO_MODEL", "nano"), help=MODEL_HELP)
+    parser.add_argument("--adapter", help=ADAPTER_HELP)
     parser.add_argument("--device", help=DEVICE_HELP)
     parser.add_argument(
         "--host",

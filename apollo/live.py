@@ -38,13 +38,14 @@ class Host:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.adapter = ""  # folder of the adapter that the model answers with
         self.model: Any = None
         self.problem = ""  # a sentence, when loading failed
         self.ready = threading.Event()  # set when loading is over, well or badly
         self.turn = threading.Lock()  # held by the one answer being written
 
     def start(self, name: str, **options: Any) -> None:
-        self.name = name
+        self.name, self.adapter = name, options.get("adapter") or ""
         threading.Thread(target=self.load, kwargs=options, name="load-model", daemon=True).start()
 
     def load(self, **options: Any) -> None:

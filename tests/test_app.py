@@ -23,6 +23,7 @@ from fake_apollo import FakeApollo
 from gradio_client import Client, handle_file
 
 import apollo
+from apollo import cli
 from apollo.live import BEAT, Conversation, Host, beats
 
 with warnings.catch_warnings():  # Gradio leaves event loops behind when a page is built
@@ -160,6 +161,29 @@ def test_the_page_says_what_nano_knows_and_how_to_switch():
         card = apollo.MODELS[name]
         assert card.title in line and card.licence in line and f"{card.size_gb:g} GB" in line
     assert "apollo demo --model 3B" in line
+    assert "adapter" not in line
+
+
+def test_the_page_answers_with_the_adapter_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    asked: dict[str, Any] = {}
+
+    def load(name: str, **options: Any) -> FakeApollo:
+        asked.update(options, name=name)
+        return FakeApollo()
+
+    host = Host("nano")
+    monkeypatch.setattr(app, "host", host)
+    monkeypatch.setattr(apollo, "load", load)
+    monkeypatch.setattr(app, "check_address", lambda *_: None)
+    monkeypatch.setattr(app.demo, "launch", lambda **_: None)
+    monkeypatch.setattr(app.demo, "block_thread", lambda: host.ready.wait(10))
+    adapter = tmp_path / "my <b>clips"
+    assert cli.demo(["--adapter", str(adapter)], app.serve) == 0
+    assert (asked["name"], asked["adapter"]) == ("nano", str(adapter))
+    (line,) = asyncio.run(_lines())
+    assert "**apollo-nano** with the adapter **my &lt;b&gt;clips**" in line
 
 
 # ---- conversation ----------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def test_the_parts_of_a_description_are_the_scenes_clips() -> None:
 def test_the_loss_is_small_where_attention_lies_right_and_large_elsewhere(tokenizer: Any) -> None:
     video, chats = chats_of(7)
     rows = pad_rows([pointed(tokenizer, video, chats)], tokenizer.pad_token_id)
-    length, heads = rows["input_ids"].shape[1], 2
+    length, heads = rows["input_ids"].shape[1], 3
     even = torch.full((1, heads, length, length), 1 / length)
     right = [even * 1e-3 for _ in range(5)]
     for _, layer, head, place, first, last, slots in rows["looks"].tolist():

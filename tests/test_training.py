@@ -14,10 +14,12 @@ from apollo.train.answers import answer, answer_accuracy, count_answers
 from apollo.train.cartoon.facts import SLOT_SIZES
 from apollo.train.cartoon.questions import all_texts
 from apollo.train.cartoon.samples import SEED_STRIDE, clip_sample, collate, frame_sample
+from apollo.train.cartoon.vocabulary import pieces_of
 from apollo.train.cartoon_tasks import STREAMS, image_task
 from apollo.train.command import RECIPES
 from apollo.train.joint import ConnectTask, JointTask, SlotTask, connect_sample, joint_sample
 from apollo.train.language import SLOT_TEXTS, LanguageTask, chat_sample, collate_chats
+from apollo.train.names import start_with_names
 from apollo.train.nano_model import GRID, build_internvideo2, build_nano, build_siglip
 from apollo.train.optimizer import MuonAdamW, orthogonalise, parameter_groups
 from apollo.train.recipe import read_recipe
@@ -30,7 +32,8 @@ from apollo.train.vision import ImageTask, VideoTask
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return train_tokenizer(all_texts(num_videos=200), 2048)
+    texts = (piece for text in all_texts(num_videos=200) for piece in pieces_of(text))
+    return train_tokenizer(texts, 2048)
 
 
 @pytest.fixture()
@@ -183,3 +186,16 @@ def test_every_stage_learns(model: Any) -> None:
     first = next(numbers)
     shown = collate_chats([joint_sample(n, model, 2) for n in (first, first + 1)], model.tokenizer)
     assert (fall := loss_of(JointTask(language, model), shown, 6))[-1] < 0.9 * fall[0]
+
+
+def test_the_forms_of_a_name_start_alike(model: Any) -> None:
+    start_with_names(model)
+    table = model.llm.get_input_embeddings().weight.detach()
+    ids = {model.tokenizer.decode([i]): i for i in range(len(table))}
+
+    def likeness(one: str, other: str) -> float:
+        return float(torch.cosine_similarity(table[ids[one]], table[ids[other]], dim=0))
+
+    for one, other in ((" cat", " cats"), (" cat", "猫"), (" red", "红色"), (" two", "Two")):
+        assert likeness(one, other) > 0.4 > likeness(one, " sea"), (one, other)
+    assert table.std() == pytest.approx(0.02, rel=0.1)

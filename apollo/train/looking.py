@@ -20,21 +20,34 @@ from torch import Tensor
 
 from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
 from apollo.prompt import IM_END
+from apollo.train.cartoon import phrases, phrases_zh
 from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.questions import Turn
 from apollo.train.cartoon.world import CLIP_DURATION_S, Scene, Video
 from apollo.train.rows import SHARED, Look, Row
-from apollo.train.slot_texts import SLOT_BIT, SLOT_OF_KIND, is_name, names_of, slots_saying
+from apollo.train.slot_texts import (
+    SLOT_BIT,
+    SLOT_OF_KIND,
+    SLOT_OF_OPTIONS,
+    claimed,
+    is_colour,
+    is_name,
+    key_of,
+    says_claim,
+    slots_saying,
+)
 
 # what looks at what -> the layer and the head that is told
 BELONGS = "belongs"  # a clip looks at its time, an option at its letter
 BEFORE = "before"  # a clip looks at the clip before it: what comes next can then be looked up
 READ = "read"  # an answer looks at what the question names
+CLAIM = "claim"  # yes or no: and at what the question claims of it
 CLIP = "clip"  # then at the clips that it is about
 SLOT = "slot"  # then, word by word, at the tokens that say the word, or at the time it tells
 OPTION = "option"  # a letter at last looks at its option
 EYES = {
-    BELONGS: (0, 0), BEFORE: (1, 0), READ: (1, 1), CLIP: (2, 0), SLOT: (3, 0), OPTION: (4, 0)
+    BELONGS: (0, 0), BEFORE: (1, 0), READ: (1, 1), CLAIM: (1, 2), CLIP: (2, 0), SLOT: (3, 0),
+    OPTION: (4, 0),
 }  # fmt: skip
 AFTER_QUESTION = len(("<|im_end|>", "\n", "<|im_start|>", "ass", "istant", "\n"))  # tokens
 NOWHERE = (0, 0)  # first and last place: the row's first token
@@ -49,7 +62,19 @@ PARTS = {
     "word": re.compile(r", then |\uff0c\u7136\u540e\u662f"),
 }
 
+DENIALS = (phrases.NO, phrases_zh.NO)
+
 Span = tuple[int, int]
+
+
+def _slot_of(turn: Turn) -> int:
+    """Bit of the slot that decides how an answer begins, or which option is right."""
+    kind = turn.kind
+    if kind == "choice":
+        kind = turn.subject.split()[0]
+        kind = SLOT_OF_OPTIONS.get(kind, SLOT_OF_KIND.get(kind, ""))
+        return SLOT_BIT.get(kind, 0)
+    return SLOT_BIT.get(SLOT_OF_KIND.get(kind, ""), 0)
 
 
 def clips_of_answer(turn: Turn, video: Video) -> list[tuple[int, int, int]]:
@@ -143,18 +168,23 @@ class _Pointer:
         if turn.kind == "choice":
             self._option(turn, asked_at)
         named = self._named(turn, chat_from, asked_at)
+        if named is not None:
+            self.look(READ, asked_at, named)
+        if turn.kind == "yesno":
+            self._yes_or_no(turn, asked_at, named)
+            return
         if turn.absent:
             self.look(CLIP, asked_at, NOWHERE)
             self.look(SLOT, asked_at, NOWHERE)
-            if named is not None:
-                self.look(READ, asked_at, named)
-        parts = [] if turn.absent else clips_of_answer(turn, self.video)
+            return
+        parts = clips_of_answer(turn, self.video)
         if not parts and turn.kind != "duration":
             return
         encoded = self.tokenizer(
             turn.answer + IM_END, add_special_tokens=False, return_offsets_mapping=True
         )
-        asked = turn.subject.split()[0] if turn.kind == "choice" else turn.kind
+        begins_by = _slot_of(turn)
+        key = self._key(turn, named)
         for i, (start, end) in zip(places, encoded["offset_mapping"], strict=True):
             said = turn.answer[start:end]
             if said.isdigit():
@@ -163,29 +193,76 @@ class _Pointer:
                 continue
             part, first, last = [part for part in parts if part[0] <= start][-1]
             clips = self.places(first, last)
-            self.look(CLIP, i - 1, clips)
-            if named is not None:
+            self.look(CLIP, i - 1, clips, key)
+            if named is not None and start:
                 self.look(READ, i - 1, named)
             if said.isdigit():
                 continue
             facts = facts_of_clip(self.video, first - 1)
             slots = slots_saying(facts, said, turn.answer[part:start])
             if start == 0:
-                slots = slots or SLOT_BIT.get(SLOT_OF_KIND.get(asked, ""), 0)
+                slots = slots or begins_by
             if start == 0 or slots:
                 self.look(SLOT, i - 1, clips, slots)
 
+    def _yes_or_no(self, turn: Turn, asked_at: int, named: Span | None) -> None:
+        """First the thing is looked for, then what is claimed of it; what is not so, is nowhere."""
+        if turn.absent:  # there is no such thing
+            self.look(CLIP, asked_at, NOWHERE)
+            self.look(SLOT, asked_at, NOWHERE)
+        if turn.about is None:
+            return
+        clips = self.places(*_clips_of(turn.about, self.video))
+        key = self._key(turn, named)
+        self.look(CLIP, asked_at, clips, key)
+        claim = claimed(turn.subject)
+        if claim is None:
+            self._second_name(turn, asked_at, clips, key)
+            return
+        slot, value = claim
+        says = [i for i in self._question(turn, asked_at) if says_claim(slot, value, self._text(i))]
+        if says:
+            self.look(CLAIM, asked_at, (says[0], says[-1]))
+        if turn.answer in DENIALS:
+            self.look(SLOT, asked_at, NOWHERE)
+        else:
+            self.look(SLOT, asked_at, clips, SLOT_BIT[slot])
+
+    def _second_name(self, turn: Turn, asked_at: int, clips: Span, key: int) -> None:
+        """The later one of two things whose order is asked; without one, the first again."""
+        for place in self._question(turn, asked_at):
+            for scene in self.video.scenes:
+                other = key_of(scene, self._text(place))
+                if scene != turn.about and other:
+                    self.look(CLAIM, asked_at, (place, place))
+                    self.look(SLOT, asked_at, self.places(*_clips_of(scene, self.video)), other)
+                    return
+        self.look(SLOT, asked_at, clips, key)
+
+    def _question(self, turn: Turn, asked_at: int) -> range:
+        """The places of the question's first line: options do not belong to it."""
+        line = len(self.tokenizer(turn.question.partition("\n")[0])["input_ids"])
+        begin = asked_at - AFTER_QUESTION - len(self.tokenizer(turn.question)["input_ids"]) + 1
+        return range(begin, begin + line)
+
     def _named(self, turn: Turn, chat_from: int, asked_at: int) -> Span | None:
         """The words that name a thing in the question, or earlier what "it" means."""
-        line = len(self.tokenizer(turn.question.partition("\n")[0])["input_ids"])
-        asked = len(self.tokenizer(turn.question)["input_ids"])
-        question_from = asked_at - AFTER_QUESTION - asked + 1
-        names = [i for i in range(question_from, question_from + line) if is_name(self._text(i))]
-        if not names and turn.about is not None:
-            wanted = names_of(turn.about)
-            earlier = range(chat_from, question_from)
-            names = [i for i in earlier if self._text(i).strip().lower() in wanted][-1:]
-        return (names[0], names[0]) if names else None
+        question = self._question(turn, asked_at)
+        names = [i for i in question if is_name(self._text(i))]
+        if names:
+            place = names[0]
+            before = self._text(place - 1)
+            return (place - is_colour(before), place)
+        earlier = range(chat_from, question[0])
+        if turn.about is not None:
+            names = [i for i in earlier if key_of(turn.about, self._text(i))]
+        return (names[-1], names[-1]) if names else None
+
+    def _key(self, turn: Turn, named: Span | None) -> int:
+        """By which slot the named thing is found in the clips; 0 if by none."""
+        if named is None or turn.about is None:
+            return 0
+        return key_of(turn.about, self._text(named[1]))
 
     def _tell_time(self, place: int, answer: str, at: int) -> None:
         """A digit looks at the same digit of the time at which a clip begins, or the video ends."""
@@ -245,7 +322,8 @@ def _answers(row: Row) -> list[list[int]]:
 def looking_loss(attentions: Sequence[Tensor], rows: dict[str, Tensor]) -> Tensor:
     """How little attention lies where it should: attentions (B, H, S, S) per layer.
 
-    The mean over what one eye should see, summed over the eyes. Of the places between the first and
+    For each eye the mean over what should be seen and over what is nowhere, which is rarer, weigh
+    the same; summed over the eyes. Of the places between the first and
     the last to look at, those count that are visual tokens if the first is one, else text.
     """
     looks, clips, slots = rows["looks"], rows["clips"], rows["slots"]  # (A, 7), (B, S), (B, S)
@@ -261,5 +339,8 @@ def looking_loss(attentions: Sequence[Tensor], rows: dict[str, Tensor]) -> Tenso
         right &= shown == shown.gather(1, first[:, None])
         right &= (chosen == 0)[:, None] | (slots[row] & chosen[:, None]).bool()
         attention = attentions[layer][row, head, at].float()  # (A, S)
-        total = total - ((attention * right).sum(1) + LEAST_SHARE).log().mean()
+        losses = -((attention * right).sum(1) + LEAST_SHARE).log()  # (A,)
+        nowhere = (first == NOWHERE[0]) & (last == NOWHERE[1])
+        groups = [losses[group] for group in (nowhere, ~nowhere) if bool(group.any())]
+        total = total + torch.stack([group.mean() for group in groups]).mean()
     return total

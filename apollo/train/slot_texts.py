@@ -5,18 +5,22 @@ In:  facts as ids, and the text of a token in an answer.  Out: slots, as bits of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from apollo.train.cartoon import phrases_zh
 from apollo.train.cartoon.facts import (
+    BACKGROUND_ID,
     BACKGROUNDS,
+    COLOUR_ID,
     COLOUR_ZH,
     COLOURS,
     COUNTS,
+    MOTION_ID,
     MOTIONS,
     OBJECT_BY_NAME,
     OBJECTS,
+    PLACE_ID,
     POSITION_ZH,
     POSITIONS,
     RELATION_ZH,
@@ -55,6 +59,12 @@ SLOT_OF_KIND = {
     "background": "background", "word": "word", "position": "place",
     "second_object": "second_object",
 }  # fmt: skip
+SMALL_WORDS = (
+    *("a", "an", "the", "in", "on", "of", "to", "front", "background", "it", "they", "its"),
+    *("它", "它们"),
+)
+# The slot whose value is looked for among lettered options, where it is not the one above.
+SLOT_OF_OPTIONS = dict.fromkeys(("object", "first", "last", "next", "before", "at"), "object")
 AROUND = " .,:;!?\"'，。“”"  # is part of no value
 
 
@@ -100,7 +110,38 @@ def is_name(text: str) -> bool:
     return text.strip(AROUND) in _all_names()
 
 
-def names_of(scene: Scene) -> frozenset[str]:
-    """What the main thing of a scene is called."""
-    thing = OBJECT_BY_NAME[scene.object]
-    return frozenset((thing.singular, thing.plural, thing.zh))
+def is_colour(text: str) -> bool:
+    """Whether a token says a colour before a name."""
+    said = text.strip(AROUND).removesuffix("色")
+    return said in COLOURS or said in COLOUR_ZH.values()
+
+
+def key_of(scene: Scene, text: str) -> int:
+    """Bit of the slot by which a token names something in a scene; 0 if it names nothing there."""
+    said = text.strip(AROUND)
+    for slot, name in (("object", scene.object), ("second_object", scene.second_object)):
+        if name is not None:
+            thing = OBJECT_BY_NAME[name]
+            if said in (thing.singular, thing.plural, thing.zh):
+                return SLOT_BIT[slot]
+    return SLOT_BIT["word"] if said == scene.word else 0
+
+
+def claimed(subject: str) -> tuple[str, int] | None:
+    """(slot, value) of a claim about a scene, from what a yes-or-no question is about."""
+    kind, *_, value = subject.split(" ", 2)
+    if kind == "relation":
+        return "place", PLACE_ID[next(r for r in RELATIONS if subject.endswith(f" {r}"))]
+    ids: dict[str, Callable[[str], int]] = {
+        "background": BACKGROUND_ID.__getitem__,
+        "motion": MOTION_ID.__getitem__,
+        "colour": COLOUR_ID.__getitem__,
+        "count": int,
+    }
+    return (kind, ids[kind](value)) if kind in ids else None
+
+
+def says_claim(slot: str, value: int, text: str) -> bool:
+    """Whether a token of a question tells the value it claims; small words tell nothing."""
+    said = text.strip(AROUND).lower()
+    return said not in SMALL_WORDS and bool(slots_saying({slot: value, "word": 0}, text, "it"))

@@ -93,7 +93,7 @@ class ConversationTask:
         held_out = (
             read_records(stage.validation, unreadable=stage.unreadable) if stage.validation else []
         )
-        self.model = _base_model(stage, start, where)
+        self.model = self.base_model(start, where)
         if stage.gradient_checkpointing:
             self.model.llm.gradient_checkpointing_enable({"use_reentrant": False})
         self.module = Talking(self.model)
@@ -111,6 +111,10 @@ class ConversationTask:
         self.cache = (
             FeatureCache(start.cache, self.model) if frozen and stage.feature_cache else None
         )
+
+    def base_model(self, start: Start, where: str) -> ApolloForCausalLM:
+        """The model to train."""
+        return _base_model(self.stage, start, where)
 
     # ---- Task ----------------------------------------------------------------------------
 

@@ -5,7 +5,9 @@ In:  an object's name, its colour (shapes only), which outline.  Out: premultipl
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from apollo.train.cartoon.facts import COLOURS, OBJECT_BY_NAME, Rgb
+from apollo.train.cartoon.facts import COLOURS, OBJECT_BY_NAME, Rgb, Thing
 
 FOLDER = Path(__file__).parent
 SHAPE_PX = 256  # side of a drawn shape's picture
@@ -42,6 +44,26 @@ OUTLINES: dict[str, np.ndarray] = {
 }
 
 
+_extra: dict[str, np.ndarray] = {}  # pictures of things that the world itself does not have
+
+
+@contextlib.contextmanager
+def extra_thing(thing: Thing, rgba: np.ndarray) -> Iterator[None]:
+    """Meanwhile scenes can show one more thing and questions name it; no seed ever draws it.
+
+    `rgba` is its picture, (S, S, 4) uint8.
+    """
+    name = thing.singular
+    assert name not in OBJECT_BY_NAME, name
+    OBJECT_BY_NAME[name], _extra[name] = thing, rgba
+    try:
+        yield
+    finally:
+        del OBJECT_BY_NAME[name], _extra[name]
+        picture.cache_clear()
+        scaled.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _sheet() -> tuple[np.ndarray, dict[str, tuple[int, int]], int]:
     """The sprite sheet (H, W, 4), the top left corner of every sprite's cell, and a cell's side."""
@@ -56,6 +78,8 @@ def _sheet() -> tuple[np.ndarray, dict[str, tuple[int, int]], int]:
 
 
 def _sprite(name: str) -> np.ndarray:
+    if name in _extra:
+        return _extra[name]
     pixels, corners, side = _sheet()
     top, left = corners[name]
     return pixels[top : top + side, left : left + side]

@@ -25,7 +25,7 @@ def _answer(a: Asking, want: bool, *, exists: bool = False) -> str:
 
 
 def _where(scene: Scene | None, want: bool) -> dict[str, Any]:
-    """What a claim fits: its scene if it is right, and nothing if it is wrong."""
+    """What is claimed to be there: in its scene if it is, else nowhere."""
     return {"about": scene} if want else {"absent": True}
 
 
@@ -50,9 +50,7 @@ def _ask_background(a: Asking, want: bool) -> Asked:
     name = scene.background if want else a.choice(others)
     key = "yes background" if a.single else "yes background of"
     question = a.fill(key, scene, bg=a.say.background_name(name))
-    return Asked(
-        question, _answer(a, want), f"background {scene.object} {name}", **_where(scene, want)
-    )
+    return Asked(question, _answer(a, want), f"background {scene.object} {name}", about=scene)
 
 
 def _ask_motion(a: Asking, want: bool) -> Asked:
@@ -60,9 +58,7 @@ def _ask_motion(a: Asking, want: bool) -> Asked:
     others = [m.name for m in MOTIONS if can_move(scene.object, m.name) and m.name != scene.motion]
     motion = scene.motion if want else a.choice(others)
     question = a.fill("yes motion", scene, **a.say.motion_words(motion, scene.count))
-    return Asked(
-        question, _answer(a, want), f"motion {scene.object} {motion}", **_where(scene, want)
-    )
+    return Asked(question, _answer(a, want), f"motion {scene.object} {motion}", about=scene)
 
 
 def _ask_word(a: Asking, want: bool) -> Asked | None:
@@ -92,7 +88,7 @@ def _ask_relation(a: Asking, want: bool) -> Asked | None:
         question,
         _answer(a, want),
         f"relation {scene.object} {main} {relation}",
-        **_where(scene, want),
+        about=scene,
     )
 
 
@@ -103,7 +99,7 @@ def _ask_count(a: Asking, want: bool) -> Asked | None:
     others = [count for count in COUNTS if count not in (1, scene.count)]
     count = scene.count if want else a.choice(others)
     question = a.fill("yes count", scene, number=a.say.number(count))
-    return Asked(question, _answer(a, want), f"count {scene.object} {count}", **_where(scene, want))
+    return Asked(question, _answer(a, want), f"count {scene.object} {count}", about=scene)
 
 
 def _ask_colour(a: Asking, want: bool) -> Asked | None:
@@ -112,9 +108,7 @@ def _ask_colour(a: Asking, want: bool) -> Asked | None:
         return None
     colour = scene.colour if want else a.choice([c for c in COLOURS if c != scene.colour])
     question = a.fill("yes colour", **a.say.names(scene.object, colour))
-    return Asked(
-        question, _answer(a, want), f"colour {scene.object} {colour}", **_where(scene, want)
-    )
+    return Asked(question, _answer(a, want), f"colour {scene.object} {colour}", about=scene)
 
 
 def _ask_order(a: Asking, want: bool) -> Asked | None:
@@ -124,7 +118,7 @@ def _ask_order(a: Asking, want: bool) -> Asked | None:
     scenes = [a.video.scenes[at] for at in ((first, then) if want else (then, first))]
     the = [a.say.the(scene.object, scene.colour, scene.count) for scene in scenes]
     question = a.fill("yes order", scenes[0], other=the[1])
-    return Asked(question, _answer(a, want), f"order {the}")
+    return Asked(question, _answer(a, want), f"order {the}", about=scenes[0])
 
 
 ASKERS = (

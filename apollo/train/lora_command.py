@@ -1,0 +1,147 @@
+"""`apollo lora train | merge | show`: an adapter from a data file, into a model, in words.
+
+Light, because `apollo --help` imports it; all work is behind `run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train an adapter on your own clips")
+    train.add_argument(
+        "data", metavar="DATA", type=Path, help="conversations about videos, as JSON or JSON lines"
+    )
+    train.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        help="folder for the adapter, to be given to `apollo ask --adapter`",
+    )
+    train.add_argument("--base", default="nano", help="the model, as in `apollo ask --model`")
+    train.add_argument("--rank", type=int, default=8, help="size of the adapter (default 8)")
+    train.add_argument(
+        "--alpha", type=float, default=16.0, help="its strength, divided by the rank (default 16)"
+    )
+    train.add_argument(
+        "--dropout", type=float, default=0.0, help="share of its inputs left out (default 0)"
+    )
+    train.add_argument(
+        "--targets",
+        nargs="+",
+        metavar="PART",
+        help="llm, connector, towers or one tower's name (default: llm; for nano connector too)",
+    )
+    train.add_argument("--steps", type=int, help="steps of training (default 400)")
+    train.add_argument("--batch", type=int, help="conversations in a step (default 8)")
+    train.add_argument(
+        "--lr", type=float, help="learning rate (default 2e-3 for nano, 2e-4 for others)"
+    )
+    train.add_argument(
+        "--quantization", choices=["8bit", "4bit"], help="hold the base's LLM in so few bits"
+    )
+    train.add_argument(
+        "--rehearse",
+        type=float,
+        metavar="SHARE",
+        help="share of cartoon questions, so that nano forgets nothing (default 0.5; others 0)",
+    )
+    train.add_argument(
+        "--minutes", type=float, help="stop cleanly after so long; the same command goes on"
+    )
+    train.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
+    train.add_argument(
+        "--unreadable",
+        default="fail",
+        choices=["fail", "skip"],
+        help="what to do about a video that is missing or broken (default fail)",
+    )
+    train.add_argument("--fresh", action="store_true", help="begin anew instead of going on")
+    train.set_defaults(run_lora=_train)
+
+    merge = commands.add_parser("merge", help="write the base with the adapter in it")
+    merge.add_argument("adapter", metavar="ADAPTER", type=Path, help="folder of the adapter")
+    merge.add_argument("--output", required=True, type=Path, help="folder for the whole model")
+    merge.add_argument("--base", help="the base, when it is not found by its name")
+    merge.set_defaults(run_lora=_merge)
+
+    show = commands.add_parser("show", help="say what an adapter is")
+    show.add_argument("adapter", metavar="ADAPTER", type=Path, help="folder of the adapter")
+    show.set_defaults(run_lora=_show)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises ApolloError for whatever a person can mend; returns the exit code 0."""
+    args.run_lora(args)
+    return 0
+
+
+def _train(args: argparse.Namespace) -> None:
+    from apollo.adapter_files import AdapterConfig
+    from apollo.train import lora
+
+    def chosen(value: Any, default: Any) -> Any:
+        return default if value is None else value
+
+    base = args.base
+    targets = args.targets or lora.default_of(lora.TARGETS, base)
+    settings = lora.LoraSettings(
+        data=args.data,
+        output=args.output,
+        adapter=AdapterConfig(args.rank, args.alpha, args.dropout, tuple(targets)),
+        base=base,
+        steps=chosen(args.steps, lora.NUM_STEPS),
+        batch=chosen(args.batch, lora.BATCH),
+        lr=chosen(args.lr, lora.default_of(lora.RATES, base)),
+        quantization=args.quantization,
+        rehearse=chosen(args.rehearse, lora.default_of(lora.REHEARSED, base)),
+        seed=args.seed,
+        unreadable=args.unreadable,
+    )
+    is_first = os.environ.get("RANK", "0") == "0"  # of several processes only one speaks
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("apollo").setLevel(logging.INFO if is_first else logging.ERROR)
+    complete = lora.train_adapter(settings, minutes=args.minutes, fresh=args.fresh)
+    if not is_first:
+        return
+    if complete:
+        model = "" if base == "nano" else f" --model {base}"
+        sys.stdout.write(
+            f"The adapter is in {args.output}; ask with it: "
+            f'apollo ask VIDEO "QUESTION"{model} --adapter {args.output}\n'
+        )
+    else:
+        sys.stdout.write("Stopped; the same command goes on from there.\n")
+
+
+def _merge(args: argparse.Namespace) -> None:
+    from apollo.train.lora_merge import merge_adapter
+
+    merge_adapter(args.adapter, args.output, args.base)
+    sys.stdout.write(f"The whole model is in {args.output}.\n")
+
+
+def _show(args: argparse.Namespace) -> None:
+    from apollo.adapter_files import WEIGHTS, read_adapter
+
+    files = read_adapter(args.adapter)
+    tensors, _ = files.tensors()
+    num_values = sum(tensor.numel() for tensor in tensors.values())
+    size_mb = (files.folder / WEIGHTS).stat().st_size / 1e6
+    lines = {
+        "base": str(files.base),
+        "rank": str(files.config.rank),
+        "alpha": f"{files.config.alpha:g}",
+        "dropout": f"{files.config.dropout:g}",
+        "targets": ", ".join(files.config.targets),
+        "size": f"{num_values:,} numbers, {size_mb:.1f} MB",
+    }
+    sys.stdout.write("".join(f"{name + ':':<9}{text}\n" for name, text in lines.items()))
