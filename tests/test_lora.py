@@ -55,7 +55,7 @@ def data(tmp_path: Path) -> Path:
 
 def settings(data: Path, output: str = "lora", **values: Any) -> lora.LoraSettings:
     targets = values.pop("targets", ("llm", "connector"))
-    chosen = {"base": str(TINY), "steps": 6, "batch": 4, "lr": 1e-2} | values
+    chosen: dict[str, Any] = {"base": str(TINY), "steps": 6, "batch": 4, "lr": 1e-2} | values
     adapter = AdapterConfig(rank=4, alpha=8, targets=targets)
     return lora.LoraSettings(data, data.parent / output, adapter, **chosen)
 
@@ -197,9 +197,12 @@ def test_rehearsal_is_written_once_and_goes_on_after_a_stop(
     with pytest.raises(KeyboardInterrupt):
         rehearsal.write_rehearsal(tmp_path, 4)
     assert not (tmp_path / "rehearsal.jsonl").exists()
-    monkeypatch.setattr(
-        rehearsal, "write_video", lambda *a, **k: (written.append("x"), write(*a, **k))
-    )
+
+    def noted(video: Any, path: Path, **keywords: Any) -> None:
+        written.append(path.name)
+        write(video, path, **keywords)
+
+    monkeypatch.setattr(rehearsal, "write_video", noted)
     data = rehearsal.write_rehearsal(tmp_path, 4)
     assert len(written) == 4
     rehearsal.write_rehearsal(tmp_path, 4)
@@ -271,9 +274,11 @@ def test_the_command_trains_shows_and_merges(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output, merged = data.parent / "mine", data.parent / "merged"
-    small = ["--base", str(TINY), "--rank", "2", "--steps", "2", "--batch", "2"]
+    small = ["--base", str(TINY), "--rank", "2", "--steps", "8", "--lr", "0.01"]
     assert cli.main(["lora", "train", str(data), "--output", str(output), *small]) == 0
-    assert f"--adapter {output}" in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == QUESTION and said[1].startswith("  before: ") and said[1][10:] != said[2][10:]
+    assert f"--adapter {output}" in said[-1]
     assert cli.main(["lora", "show", str(output)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("base:    tiny-apollo (") and lines[1] == "rank:    2"
@@ -331,9 +336,10 @@ def test_wrong_settings_are_one_sentence(data: Path, values: Any, words: list[st
 
 def test_another_training_in_the_folder_is_not_mixed_in(data: Path) -> None:
     lora.train_adapter(settings(data, steps=1))
+    values: dict[str, Any]
     for values, word in (({"steps": 2}, "steps"), ({"targets": ("llm",)}, "targets")):
         with pytest.raises(SettingError) as error:
-            lora.train_adapter(settings(data, **{"steps": 1, **values}))
+            lora.train_adapter(settings(data, **({"steps": 1} | values)))
         assert word in sentence(error) and "--fresh" in sentence(error)
     data.write_text(data.read_text().replace("brown", "green"))
     with pytest.raises(SettingError) as error:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -94,11 +95,26 @@ def test_the_training_commands_of_the_readme_run(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "sft" / "result" / "config.json").exists()
 
 
+def test_the_fine_tuning_of_the_readme_runs(tmp_path: Path) -> None:
+    """On its own data, with two steps in place of some hundred."""
+    (block,) = [block for block in blocks("README.md", "bash") if block.startswith("apollo lora")]
+    (data,) = blocks("README.md", "json")
+    (tmp_path / "clips").mkdir()
+    shutil.copy(VIDEO, tmp_path / "clips" / "01.mp4")
+    (tmp_path / "data.jsonl").write_text(data)
+    for command in block.strip().splitlines():
+        few = ["--steps", "2", "--rehearse", "0"] if " train " in command else []
+        arguments = [sys.executable, "-m", *shlex.split(command), *few]
+        done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0 and done.stdout.strip(), done.stderr
+    assert (tmp_path / "my-adapter" / "adapter_model.safetensors").exists()
+
+
 def test_the_command_line_of_the_readme_runs(tmp_path: Path) -> None:
     commands = [
         block.strip()
         for block in blocks("README.md", "bash")
-        if block.startswith("apollo ") and not block.startswith("apollo train")
+        if block.startswith("apollo ") and not block.startswith(("apollo train", "apollo lora"))
     ]
     assert commands
     for command in commands:

@@ -25,11 +25,13 @@ from torch import nn
 
 from apollo import adapters, checkpoint
 from apollo.adapter_files import OWN_CONFIG, PEFT_CONFIG, WEIGHTS, AdapterConfig
+from apollo.chat import load
 from apollo.errors import DataError, SettingError
 from apollo.identity import identify
 from apollo.model import ApolloForCausalLM
 from apollo.models import NANO_FOLDER, card_of
 from apollo.quantize import check_quantization
+from apollo.settings import Generation, Sampling
 from apollo.train.records import read_records
 from apollo.train.rehearsal import write_rehearsal
 from apollo.train.stage import POLICIES, Source, Stage
@@ -52,6 +54,7 @@ REHEARSED = {NANO: 0.5, OTHERS: 0.0}
 NUM_STEPS, BATCH = 400, 8  # nano: a few minutes on two cores
 WARMUP_SHARE = 0.05
 SAVE_EVERY = 50
+SHOWN_TOKENS = 64
 
 
 def is_nano(base: str) -> bool:
@@ -204,6 +207,26 @@ def train_adapter(
             shutil.copyfile(folder / "result" / name, growing)
             os.replace(growing, output / name)
     return True
+
+
+def before_and_after(settings: LoraSettings) -> tuple[str, str, str]:
+    """The first question of the data, and its answer without and with the trained adapter."""
+    record = read_records(settings.data, unreadable=settings.unreadable)[0]
+    question = next(m["content"] for m in record.messages if m["role"] == "user")
+    video, image = (None, record.media) if record.is_image else (record.media, None)
+    sampling = Sampling(start_s=record.start_s, end_s=record.end_s)
+    generation = Generation(temperature=0, max_new_tokens=SHOWN_TOKENS)
+    model = load(
+        settings.base, quantization=settings.quantization, adapter=settings.output.resolve()
+    )
+    (adapter,) = model.adapters
+    answers = []
+    for name in (None, adapter):
+        model.use_adapter(name)
+        answers.append(
+            model.answer(video, question, image=image, sampling=sampling, generation=generation)
+        )
+    return question, answers[0], answers[1]
 
 
 # ---- the output folder -------------------------------------------------------------------

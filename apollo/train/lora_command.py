@@ -113,6 +113,8 @@ def _train(args: argparse.Namespace) -> None:
     if not is_first:
         return
     if complete:
+        question, before, after = lora.before_and_after(settings)
+        sys.stdout.write(f"{question}\n  before: {before}\n  after:  {after}\n")
         model = "" if base == "nano" else f" --model {base}"
         sys.stdout.write(
             f"The adapter is in {args.output}; ask with it: "

@@ -2,8 +2,9 @@
 
 In:  a folder.   Out: in it, ten clips of a windmill, which nano never saw, with questions and
 answers, and the adapter that `apollo lora train` makes of them; on stdout, how often nano names
-the windmill in clips it was not trained on, and other things by their own names, before and after.
+the windmill in clips it was not trained on, and sees one where there is none, before and after.
 Odd: the clips it is asked about share no background and no motion with the ten.
+A stopped trial goes on from where it was, so its time is a whole one only in a new folder.
 `--bench 400` also asks all of nano-bench before and after, which takes longer than the training.
 """
 
@@ -180,7 +181,7 @@ def main(arguments: list[str] | None = None) -> None:
                 f"{label}: {named:.1%} of {len(new)} windmills named, "
                 f"{wrong:.1%} of {len(old)} other clips called windmill\n"
             )
-    sys.stdout.write(f"training: {seconds:.0f} s\n")
+    sys.stdout.write(f"training: {seconds:.0f} s in this run\n")
     if args.bench:
         for label, used in (("before", None), ("after", adapter)):
             share = bench(args.folder / f"bench-{label}", args.base, used, args.bench)
