@@ -48,6 +48,9 @@ __all__ = [
     "target_layers",
 ]
 
+# peft imports bitsandbytes where it is installed, which reports kernels that are not needed
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
 
 @dataclass
 class _Attached:
@@ -224,8 +227,6 @@ def _attach(
         raise AdapterError(f"The model already has an adapter {name!r}; choose another name.")
     attached = _Attached(f"adapter{len(known.by_name)}", config, base, is_trainable)
     peft_config = _peft_config(model, config, is_trainable=is_trainable)
-    # peft imports bitsandbytes where it is installed, which reports kernels that are not needed
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     with warnings.catch_warnings():  # several adapters on one model are what this is for
         warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")
         inject_adapter_in_model(peft_config, model, attached.key)
