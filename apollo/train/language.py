@@ -32,6 +32,7 @@ WHOLE_TURNS = 8
 CHINESE_SHARE = 0.25
 TEXT_ONLY_SHARE = 0.02  # greetings without a video
 SLOT_SPREAD = 0.3  # of fresh slot vectors; at 1 they would drown the words
+WORD_GAIN = 0.5  # of the words in a clip's tokens, at first
 LOOKING_SHARE = 0.3  # weight of looking at the right scene
 NOISE = 0.15  # on the oracle's vectors, whose entries have a spread of about 1
 
@@ -49,7 +50,7 @@ class OracleSlots(nn.Module):
         super().__init__()
         width = model.config.llm_cfg["hidden_size"]
         self.slot_vectors = nn.Parameter(SLOT_SPREAD * torch.randn(len(SLOT_SIZES), width))
-        self.gain = nn.Parameter(torch.tensor(width**0.5))
+        self.gain = nn.Parameter(torch.tensor(WORD_GAIN))
         self.whose = nn.Linear(width, width, bias=False)
         nn.init.eye_(
             self.whose.weight
