@@ -13,7 +13,8 @@ from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.questions import Turn, all_texts, conversation
 from apollo.train.cartoon.vocabulary import pieces_of
 from apollo.train.cartoon.world import CLIP_DURATION_S, Video, video_from_seed
-from apollo.train.looking import EYES, NOWHERE, clips_of_answer, looking_loss, point
+from apollo.train.looking import EYES, NOWHERE, looking_loss
+from apollo.train.pointing import clips_of_answer, point
 from apollo.train.rows import Row, branched_row, clips_block, pad_rows
 from apollo.train.slot_texts import SLOT_BIT, SLOT_TEXTS, is_name, slots_saying
 from apollo.train.tokenizer import train_tokenizer

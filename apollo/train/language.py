@@ -19,7 +19,8 @@ from apollo.train.cartoon.facts import SLOT_SIZES
 from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.questions import Turn, conversation
 from apollo.train.cartoon.world import CLIP_DURATION_S, Video, video_from_seed
-from apollo.train.looking import looking_loss, point
+from apollo.train.looking import looking_loss
+from apollo.train.pointing import point
 from apollo.train.rows import branched_row, clips_block, pad_rows
 from apollo.train.slot_texts import SLOT_TEXTS
 from apollo.train.task import Metrics

@@ -82,7 +82,7 @@ class Row:
 
     `clips` numbers the clips of the visual tokens from 1, 0 is text; `slots` has a bit for the
     place of each in its clip. `looks` says which tokens
-    should look at which others; see looking.py.
+    should look at which others; see pointing.py.
     """
 
     ids: list[int] = field(default_factory=list)
