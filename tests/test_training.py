@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
+from apollo.errors import RecipeError
 from apollo.prompt import build_prompt, tokenize
 from apollo.train.answers import answer, answer_accuracy, count_answers
 from apollo.train.cartoon.facts import SLOT_SIZES
 from apollo.train.cartoon.questions import all_texts
 from apollo.train.cartoon.samples import SEED_STRIDE, clip_sample, collate, frame_sample
 from apollo.train.cartoon.vocabulary import pieces_of
-from apollo.train.cartoon_tasks import STREAMS, image_task
+from apollo.train.cartoon.world import video_from_seed
+from apollo.train.cartoon_tasks import STREAMS, image_task, language_task
 from apollo.train.command import RECIPES
 from apollo.train.joint import ConnectTask, JointTask, SlotTask, connect_sample, joint_sample
-from apollo.train.language import SLOT_TEXTS, LanguageTask, chat_sample, collate_chats
+from apollo.train.language import HARD_KINDS, LanguageTask, chat_sample, chats_about, collate_chats
 from apollo.train.names import start_with_names
 from apollo.train.nano_model import GRID, build_internvideo2, build_nano, build_siglip
 from apollo.train.optimizer import MuonAdamW, orthogonalise, parameter_groups
 from apollo.train.recipe import read_recipe
 from apollo.train.rows import Row, branched_row, chat_row, clips_block, pad_rows
+from apollo.train.slot_texts import SLOT_TEXTS
 from apollo.train.stage import Stage
 from apollo.train.task import Start
 from apollo.train.tokenizer import train_tokenizer
@@ -199,3 +204,25 @@ def test_the_forms_of_a_name_start_alike(model: Any) -> None:
     for one, other in ((" cat", " cats"), (" cat", "猫"), (" red", "红色"), (" two", "Two")):
         assert likeness(one, other) > 0.4 > likeness(one, " sea"), (one, other)
     assert table.std() == pytest.approx(0.02, rel=0.1)
+
+
+def test_options_are_checked_and_change_what_is_asked() -> None:
+    stage = Stage("s", {"llm": 1.0}, task="cartoon language", num_steps=2, options={"hard": 1})
+    with pytest.raises(RecipeError, match='no option "hard"; it has only hard_share'):
+        language_task(stage, start())
+    with pytest.raises(RecipeError, match="options.hard_share is 2; choose a number from 0 to 1"):
+        language_task(replace(stage, options={"hard_share": 2}), start())
+    with pytest.raises(RecipeError, match='no option "hard_share"; it has none'):
+        image_task(replace(stage, task="cartoon image", options={"hard_share": 1}), start())
+    video = video_from_seed(3, num_scenes=2)
+    kinds: list[set[str]] = []
+    for share in (0.0, 1.0):
+        turns = [
+            turn
+            for seed in range(9)
+            for chat in chats_about(np.random.default_rng(seed), video, share)
+            if len(chat) == 1
+            for turn in chat
+        ]
+        kinds.append({turn.kind for turn in turns})
+    assert kinds[1] == set(HARD_KINDS) and kinds[0] > kinds[1]

@@ -69,14 +69,14 @@ class CartoonTask:
     def __init__(
         self,
         stream: str,
-        seed: int,
+        start: Start,
         learner: Any,
         parts: dict[str, list[nn.Module]],
         sample: Callable[[int], Any],
         collate: Callable[[list[Any]], Batch],
         save: Callable[[Path], None] | None = None,
     ) -> None:
-        self.first = (seed * 100 + STREAMS.index(stream) + 1) * SEED_STRIDE * 1000
+        self.first = (start.seed * 100 + STREAMS.index(stream) + 1) * SEED_STRIDE * 1000
         self.module = Loss(learner)
         self._parts, self._sample, self._collate = parts, sample, collate
         self._save = save
@@ -142,28 +142,58 @@ def tokenizer_texts() -> Iterator[str]:
         yield from pieces_of(text)
 
 
+def share_option(stage: Stage, start: Start, name: str) -> float:
+    """The only option of a stage, a share; 0 where it is not given.
+
+    Raises:
+        RecipeError: the value is no share.
+    """
+    value = stage.options.get(name, 0.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise RecipeError(
+            f'{start.recipe}, stage "{stage.name}": options.{name} is {value!r}; choose a number '
+            "from 0 to 1."
+        )
+    check_options(stage, start, name)
+    return float(value)
+
+
+def check_options(stage: Stage, start: Start, *known: str) -> None:
+    """Raises `RecipeError` for an option that the task does not have."""
+    for name in stage.options:
+        if name not in known:
+            has = f"it has only {', '.join(known)}" if known else "it has none"
+            raise RecipeError(
+                f'{start.recipe}, stage "{stage.name}": the task "{stage.task}" has no option '
+                f'"{name}"; {has}.'
+            )
+
+
 def image_task(stage: Stage, start: Start) -> CartoonTask:
+    check_options(stage, start)
     torch.manual_seed(start.seed)
     learner = ImageTask(build_siglip())
     make = partial(frame_sample, grid=GRID, transform=learner.tower.transform)
-    return CartoonTask("image", start.seed, learner, {"tower": [learner]}, make, collate)
+    return CartoonTask("image", start, learner, {"tower": [learner]}, make, collate)
 
 
 def video_task(stage: Stage, start: Start) -> CartoonTask:
+    check_options(stage, start)
     torch.manual_seed(start.seed + 1)
     learner = VideoTask(build_internvideo2())
     make = partial(clip_sample, grid=GRID, transform=learner.tower.transform)
-    return CartoonTask("video", start.seed, learner, {"tower": [learner]}, make, collate)
+    return CartoonTask("video", start, learner, {"tower": [learner]}, make, collate)
 
 
 def language_task(stage: Stage, start: Start) -> CartoonTask:
+    hard_share = share_option(stage, start, "hard_share")
     model = fresh_model(start.seed + 2)
     learner = LanguageTask(model)
     if start.takes:
         load_learner(learner, start, next(iter(start.takes)))
-    make = partial(chat_sample, model=model, batch_size=stage.global_batch)
+    make = partial(chat_sample, model=model, batch_size=stage.global_batch, hard_share=hard_share)
     together = partial(collate_chats, tokenizer=model.tokenizer)
-    return CartoonTask("language", start.seed, learner, {"llm": [learner]}, make, together)
+    return CartoonTask("language", start, learner, {"llm": [learner]}, make, together)
 
 
 def _seeing_model(start: Start) -> ApolloForCausalLM:
@@ -177,11 +207,12 @@ def _seeing_model(start: Start) -> ApolloForCausalLM:
 
 
 def slots_task(stage: Stage, start: Start) -> CartoonTask:
+    check_options(stage, start)
     model = _seeing_model(start)
     learner = SlotTask(model)
     parts = {"towers": [learner.towers], "connector": [learner.connector, learner.heads]}
     make = partial(connect_sample, transforms=model.vision_tower.vision_processor)
-    return CartoonTask("slots", start.seed, learner, parts, make, collate)
+    return CartoonTask("slots", start, learner, parts, make, collate)
 
 
 def _talking_model(start: Start) -> tuple[LanguageTask, ApolloForCausalLM]:
@@ -192,6 +223,7 @@ def _talking_model(start: Start) -> tuple[LanguageTask, ApolloForCausalLM]:
 
 
 def connect_task(stage: Stage, start: Start) -> CartoonTask:
+    check_options(stage, start)
     language, model = _talking_model(start)
     slots = SlotTask(model)
     norm = model.mm_connector.resampler.norm
@@ -203,10 +235,11 @@ def connect_task(stage: Stage, start: Start) -> CartoonTask:
     learner = ConnectTask(language, model)
     parts = {"towers": [learner.towers], "connector": [learner.connector, learner.match]}
     make = partial(connect_sample, transforms=model.vision_tower.vision_processor)
-    return CartoonTask("connect", start.seed, learner, parts, make, collate)
+    return CartoonTask("connect", start, learner, parts, make, collate)
 
 
 def joint_task(stage: Stage, start: Start) -> CartoonTask:
+    hard_share = share_option(stage, start, "hard_share")
     language, model = _talking_model(start)
     load_learner(ConnectTask(language, model), start, "connect")
     learner = JointTask(language, model)
@@ -214,11 +247,11 @@ def joint_task(stage: Stage, start: Start) -> CartoonTask:
         "connector": [model.mm_connector],
         "llm": [model.llm, language.oracle],
     }
-    make = partial(joint_sample, model=model, batch_size=stage.global_batch)
+    make = partial(joint_sample, model=model, batch_size=stage.global_batch, hard_share=hard_share)
     together = partial(collate_chats, tokenizer=model.tokenizer)
 
     def save(folder: Path) -> None:
         model.bfloat16().save_pretrained(folder)  # half the size, the same answers
         model.float()
 
-    return CartoonTask("joint", start.seed, learner, parts, make, together, save)
+    return CartoonTask("joint", start, learner, parts, make, together, save)

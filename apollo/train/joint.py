@@ -126,9 +126,11 @@ class Match(nn.Module):
         return loss, (distance.argmin(1) == wanted).float().mean().item()
 
 
-def joint_sample(number: int, model: Any, batch_size: int) -> dict[str, Any]:
+def joint_sample(
+    number: int, model: Any, batch_size: int, hard_share: float = 0.0
+) -> dict[str, Any]:
     """Conversations with the pixels of their video; some batches keep the oracle's facts."""
-    sample = chat_sample(number, model, batch_size)
+    sample = chat_sample(number, model, batch_size, hard_share)
     rehearses = np.random.default_rng((number // batch_size, 6)).random() < REHEARSAL_SHARE
     if sample["video"] is not None and not rehearses:
         rng = np.random.default_rng((number, 7))

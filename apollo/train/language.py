@@ -31,6 +31,7 @@ FOLLOW_UP_CHATS, FOLLOW_UP_TURNS = 2, 3  # besides, short conversations about "i
 WHOLE_SHARE = 0.15  # of the videos have one long conversation instead, as in a chat
 WHOLE_TURNS = 8
 CHINESE_SHARE = 0.25
+HARD_KINDS = ("choice", "yesno", "not_shown")  # are learned last: something must be compared
 TEXT_ONLY_SHARE = 0.02  # greetings without a video
 SLOT_SPREAD = 0.3  # of fresh slot vectors; at 1 they would drown the words
 WORD_GAIN = 0.5  # of the words in a clip's tokens, at first
@@ -112,8 +113,10 @@ def facts_of_video(video: Video) -> Tensor:
     return torch.tensor(rows)
 
 
-def chats_about(rng: np.random.Generator, video: Video) -> list[list[Turn]]:
-    """Conversations about one video, each to be had alone."""
+def chats_about(
+    rng: np.random.Generator, video: Video, hard_share: float = 0.0
+) -> list[list[Turn]]:
+    """Conversations about one video, each to be had alone; `hard_share` are of HARD_KINDS."""
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
     if rng.random() < WHOLE_SHARE:
         follow_ups = bool(rng.random() < 0.5)
@@ -121,7 +124,11 @@ def chats_about(rng: np.random.Generator, video: Video) -> list[list[Turn]]:
             rng, video, turns=WHOLE_TURNS, language=language, follow_ups=follow_ups
         )
         return [whole]
-    chats = [[turn] for turn in conversation(rng, video, turns=CHATS, language=language)]
+    num_hard = round(CHATS * hard_share)
+    chats = [[turn] for turn in conversation(rng, video, turns=CHATS - num_hard, language=language)]
+    if num_hard:
+        hard = conversation(rng, video, turns=num_hard, kinds=HARD_KINDS, language=language)
+        chats += [[turn] for turn in hard]
     for _ in range(FOLLOW_UP_CHATS):
         chats.append(
             conversation(rng, video, turns=FOLLOW_UP_TURNS, language=language, follow_ups=True)
@@ -140,12 +147,14 @@ def scenes_of_batch(batch: int) -> int:
     return int(np.random.default_rng((batch, 4)).choice(4, p=SCENE_SHARES)) + 1
 
 
-def chat_sample(number: int, model: Any, batch_size: int) -> dict[str, Any]:
+def chat_sample(
+    number: int, model: Any, batch_size: int, hard_share: float = 0.0
+) -> dict[str, Any]:
     """Conversations in one row, and the facts of the video's clips (None without a video)."""
     rng = np.random.default_rng((number, 3))
     video = video_from_seed(number, num_scenes=scenes_of_batch(number // batch_size))
     shows = rng.random() >= TEXT_ONLY_SHARE
-    chats = chats_about(rng, video) if shows else greetings(rng, video)
+    chats = chats_about(rng, video, hard_share) if shows else greetings(rng, video)
     tokens_per_clip = model.config.tokens_per_clip
     block = clips_block(video.num_clips, CLIP_DURATION_S, tokens_per_clip) if shows else None
     pairs = [[(turn.question, turn.answer) for turn in chat] for chat in chats]
