@@ -28,7 +28,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from apollo.errors import RecipeError
 from apollo.train.journal import Journal
 from apollo.train.optimizer import MuonAdamW, parameter_groups
-from apollo.train.stage import Stage
+from apollo.train.stage import CONVERSATIONS, Stage
 from apollo.train.task import Batch, Task
 
 log = logging.getLogger(__name__)
@@ -427,7 +427,9 @@ def _arguments(stage: Stage, folder: Path, seed: int, num_steps: int) -> Trainin
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
-        ddp_find_unused_parameters=any("tower" in part for part in stage.train),
+        # a batch of text needs no tower, and one of the cartoon's facts no connector
+        ddp_find_unused_parameters=stage.task != CONVERSATIONS
+        or any("tower" in part for part in stage.train),
     )
 
 
