@@ -35,8 +35,9 @@ from apollo.models import MODELS  # noqa: E402
 ASSETS = Path(__file__).parent / "assets"
 EXAMPLES = [  # apollo-nano answers each of them rightly; the tests hold it to that
     ("example_1.mp4", "What happens in this video?"),
-    ("example_2.mp4", "Describe the video."),
-    ("example_3.mp4", "Tell me about the video."),
+    ("example_2.mp4", "What comes after the snowman?"),
+    ("example_2.mp4", "When does the butterfly appear?"),
+    ("example_3.mp4", "视频里发生了什么？"),
 ]
 MODEL_SLOT = "model"  # every listener that runs the model waits in this one line
 MAX_WAITING = 32

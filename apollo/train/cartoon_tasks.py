@@ -108,10 +108,11 @@ class CartoonTask:
         return ()
 
     def save(self, folder: Path) -> None:
+        if self._save is not None:  # a whole model: no stage comes after it
+            self._save(folder)
+            return
         named = self.module.learner.named_parameters()
         save_file({name: p.detach().contiguous() for name, p in named}, folder / RESULT)
-        if self._save is not None:
-            self._save(folder)
 
 
 def load_learner(learner: nn.Module, start: Start, taken: str) -> None:

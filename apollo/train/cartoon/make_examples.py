@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from apollo.train.cartoon import phrases, phrases_zh
 from apollo.train.cartoon.encode import write_video
 from apollo.train.cartoon.world import Scene, Video
 
@@ -37,6 +38,17 @@ EXAMPLES: dict[str, Video] = {
     "example_3.mp4": Video(
         (_scene("star", "spin", "purple", 7, colour="yellow", position="middle"),)
     ),
+}
+
+_ROCKET, _PAIR, _STAR = (EXAMPLES[f"example_{number}.mp4"] for number in (1, 2, 3))
+# (file, question) -> the right answer; the demo offers some of these
+QUESTIONS: dict[tuple[str, str], str] = {
+    ("example_1.mp4", "What happens in this video?"): phrases.describe_answer(_ROCKET),
+    ("example_1.mp4", "What does the text say?"): phrases.word_answer(_ROCKET.scenes[0]),
+    ("example_2.mp4", "What comes after the snowman?"): phrases.object_answer(_PAIR.scenes[1]),
+    ("example_2.mp4", "When does the butterfly appear?"): phrases.span_answer(4, 8),
+    ("example_3.mp4", "Tell me about the video."): phrases.describe_answer(_STAR),
+    ("example_3.mp4", "视频里发生了什么？"): phrases_zh.describe_answer(_STAR),
 }
 
 
