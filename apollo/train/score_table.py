@@ -40,7 +40,7 @@ def interval(right: int, total: int) -> tuple[float, float]:
     z, share = 1.96, right / total
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z * np.sqrt(share * (1 - share) / total + z * z / (4 * total**2)) / (1 + z * z / total)
-    return 100 * (middle - half), 100 * (middle + half)
+    return max(0.0, 100 * (middle - half)), 100 * (middle + half)
 
 
 def table(results: Sequence[Scored]) -> str:
