@@ -47,7 +47,7 @@ def test_every_word_of_a_fact_looks_at_the_token_that_says_it(
     tokenizer: Any, language: str
 ) -> None:
     """Of the clips it looks at, one says the word in the slot it looks at."""
-    told = 0
+    told = looked = 0
     for seed in range(12):
         video, chats = chats_of(seed, language=language)
         row = pointed(tokenizer, video, chats)
@@ -63,9 +63,11 @@ def test_every_word_of_a_fact_looks_at_the_token_that_says_it(
                 for slot, value in facts.items()
                 if value and look.slots & SLOT_BIT[slot]
             ]
-            if said and any(said in text for text in texts):
-                told += 1
+            looked += 1
+            in_chinese = set() if said.isascii() else set(said)
+            told += any(said in text or in_chinese & set(text) for text in texts)
     assert told > 200
+    assert told / looked > 0.65  # the others begin an answer or say a fact in another form
 
 
 def test_a_time_looks_at_the_same_digits(tokenizer: Any) -> None:
@@ -129,7 +131,7 @@ def test_a_follow_up_looks_at_what_it_means(tokenizer: Any) -> None:
             if (look.layer, look.head) == EYES["read"]:
                 assert row.branches[look.first] == row.branches[look.place] > 0
                 assert look.first < look.place
-                assert is_name(tokenizer.decode([row.ids[look.first]])) or look.first > 0
+                assert is_name(tokenizer.decode([row.ids[look.last]]))
                 found += 1
     assert found > 30
 

@@ -94,10 +94,3 @@ def parameter_groups(
         {"params": rest, "muon": False, "scale": scale},
     ]
     return [group for group in groups if group["params"]]
-
-
-def rate_at(step: int, num_steps: int, warm_up: int = 30) -> float:
-    """Share of the full rate: a short warm-up, constant, linear to zero over the second half."""
-    rise = min(1.0, (step + 1) / warm_up)
-    fall = min(1.0, 2 * (num_steps - step) / num_steps)
-    return rise * max(fall, 0.01)

@@ -8,7 +8,6 @@ Odd: pixels go through the towers' own transforms, and half of the frames throug
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -97,14 +96,6 @@ def video_pixels(video: Video, transforms: list[Any], rng: np.random.Generator) 
     aspect = sample_aspect(rng)
     clips = [frames_at(video, clip_times_s(c), rng, aspect) for c in range(video.num_clips)]
     return [torch.stack([transform(frames) for frames in clips]) for transform in transforms]
-
-
-def batches(make: Any, batch_size: int, start: int, first_number: int) -> Iterator[Batch]:
-    """Endless batches from step `start` on; sample numbers run on from `first_number`."""
-    number = first_number + start * batch_size
-    while True:
-        yield collate([make(n) for n in range(number, number + batch_size)])
-        number += batch_size
 
 
 def collate(samples: list[Batch]) -> Batch:
