@@ -30,8 +30,9 @@ CHATS = 12  # independent questions about one video: they pay for its visual tok
 FOLLOW_UP_CHATS, FOLLOW_UP_TURNS = 2, 3  # besides, short conversations about "it"
 WHOLE_SHARE = 0.15  # of the videos have one long conversation instead, as in a chat
 WHOLE_TURNS = 8
-CHINESE_SHARE = 0.25
-HARD_KINDS = ("choice", "yesno", "not_shown")  # are learned last: something must be compared
+CHINESE_SHARE = 0.35
+# are learned last: something must be compared, or found by what is beside it
+HARD_KINDS = ("choice", "yesno", "not_shown", "next", "before", "list", "describe")
 TEXT_ONLY_SHARE = 0.02  # greetings without a video
 SLOT_SPREAD = 0.3  # of fresh slot vectors; at 1 they would drown the words
 WORD_GAIN = 0.5  # of the words in a clip's tokens, at first

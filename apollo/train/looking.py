@@ -18,14 +18,14 @@ from torch import Tensor
 # what looks at what -> the layer and the head that is told
 BELONGS = "belongs"  # a clip looks at its time, an option at its letter
 BEFORE = "before"  # a clip looks at the clip before it: what comes next can then be looked up
-READ = "read"  # an answer looks at what the question names
+READ = "read"  # an answer looks at what the question names, what follows at what it told
 CLAIM = "claim"  # yes or no: and at what the question claims of it
 CLIP = "clip"  # then at the clips that it is about
 SLOT = "slot"  # then, word by word, at the tokens that say the word, or at the time it tells
-OPTION = "option"  # a letter at last looks at its option
+SAME = "same"  # what follows from words looks for the same in the question: option or claim
 EYES = {
     BELONGS: (0, 0), BEFORE: (1, 0), READ: (1, 1), CLAIM: (1, 2), CLIP: (2, 0), SLOT: (3, 0),
-    OPTION: (4, 0),
+    SAME: (4, 0),
 }  # fmt: skip
 NOWHERE = (0, 0)  # first and last place: the row's first token
 LEAST_SHARE = 1e-6  # of attention, so that its logarithm is finite

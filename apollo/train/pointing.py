@@ -2,7 +2,8 @@
 
 In:  a row, its conversations and their video.  Out: the row, with `looks`.
 Odd: a look-up has steps. What the question names is read, then found among the clips; the word to
-be said is in a slot of what was found. A claim is looked for in its slot, and is nowhere if wrong.
+be said is in a slot of what was found. What then follows is told by the words said: the same is
+looked for in the question, and is nowhere if what it claims is wrong.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from typing import Any
 
 from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
 from apollo.prompt import IM_END, IM_START, tokenize
+from apollo.train.answer_parts import Fact, asked_scene, clips_of, parts_of, told_fact
 from apollo.train.cartoon import phrases, phrases_zh
-from apollo.train.cartoon.labels import facts_of_clip
+from apollo.train.cartoon.labels import facts_of_clip, facts_of_scene
 from apollo.train.cartoon.questions import Turn
 from apollo.train.cartoon.world import CLIP_DURATION_S, Scene, Video
-from apollo.train.looking import BEFORE, BELONGS, CLAIM, CLIP, EYES, NOWHERE, OPTION, READ, SLOT
+from apollo.train.looking import BEFORE, BELONGS, CLAIM, CLIP, EYES, NOWHERE, READ, SAME, SLOT
 from apollo.train.rows import SHARED, Look, Row
 from apollo.train.slot_texts import (
     SLOT_BIT,
     SLOT_OF_KIND,
-    SLOT_OF_OPTIONS,
     claimed,
     is_colour,
     is_name,
@@ -33,56 +34,12 @@ from apollo.train.slot_texts import (
 )
 
 AFTER_QUESTION = f"{IM_END}\n{IM_START}assistant\n"
-BETWEEN_TIMES = re.compile(r" to |\u5230")
 NUMBER = re.compile(r"\d+")
-
-# kind -> what lies between what is said of one scene and of the next
-PARTS = {
-    "describe": re.compile(r"(?<=\.) |(?<=\u3002)(?=.)"),
-    "list": re.compile(r", then |\uff0c\u7136\u540e\u662f"),
-    "word": re.compile(r", then |\uff0c\u7136\u540e\u662f"),
-}
-
 DENIALS = (phrases.NO, phrases_zh.NO)
+NEXT_BY_NAME = ("list", "describe")  # what comes next is found by what was named last
 
 Span = tuple[int, int]
-
-
-def _slot_of(turn: Turn) -> int:
-    """Bit of the slot that decides how an answer begins, or which option is right."""
-    kind = turn.kind
-    if kind == "choice":
-        kind = turn.subject.split()[0]
-        kind = SLOT_OF_OPTIONS.get(kind, SLOT_OF_KIND.get(kind, ""))
-        return SLOT_BIT.get(kind, 0)
-    return SLOT_BIT.get(SLOT_OF_KIND.get(kind, ""), 0)
-
-
-def clips_of_answer(turn: Turn, video: Video) -> list[tuple[int, int, int]]:
-    """(first character, first clip, last clip) of each part of an answer; clips count from 1."""
-    if turn.kind == "at" and turn.about is not None:
-        clip = int(turn.subject) // int(CLIP_DURATION_S) + 1
-        return [(0, clip, clip)]
-    if turn.about is not None:
-        first, last = _clips_of(turn.about, video)
-        border = BETWEEN_TIMES.search(turn.answer) if turn.kind == "when" else None
-        if border is not None:  # the beginning is in the first clip, the end in the last one
-            return [(0, first, first), (border.start(), last, last)]
-        return [(0, first, last)]
-    if turn.kind not in PARTS:
-        return []
-    starts = [0, *(found.start() for found in PARTS[turn.kind].finditer(turn.answer))]
-    told = [scene for scene in video.scenes if turn.kind != "word" or scene.word]
-    if len(starts) != len(told):
-        return []
-    clips = [_clips_of(scene, video) for scene in told]
-    return [(start, *span) for start, span in zip(starts, clips, strict=True)]
-
-
-def _clips_of(scene: Scene, video: Video) -> Span:
-    """The first and the last clip in which a scene's objects are seen."""
-    start_s, end_s = next((s, e) for s, e, other in video.seen_spans() if other == scene)
-    return round(start_s / CLIP_DURATION_S) + 1, round(end_s / CLIP_DURATION_S)
+Token = tuple[int, int, int]  # its place in the row; first character in the answer, and the end
 
 
 class _Pointer:
@@ -131,7 +88,7 @@ class _Pointer:
     def clips_look(self) -> None:
         """A clip looks at its time, and at the clip before; a scene's first at the scene before."""
         earlier = {clip: clip - 1 for clip in self.clips if clip > 1}
-        seen = [_clips_of(scene, self.video) for scene in self.video.scenes]
+        seen = [clips_of(scene, self.video) for scene in self.video.scenes]
         earlier |= {then[0]: now[1] for now, then in zip(seen, seen[1:], strict=False)}
         for clip, (first, last) in self.clips.items():
             target = self.clips[earlier[clip]] if clip in earlier else NOWHERE
@@ -146,45 +103,97 @@ class _Pointer:
         `chat_from` is where its conversation begins, `places` behind the question.
         """
         asked_at = places[0] - 1  # where the answer's first token is guessed
-        if turn.kind == "choice":
-            self._option(turn, asked_at)
-        named = self._named(turn, chat_from, asked_at)
+        fact = told_fact(turn)
+        named = self._named(fact.turn, chat_from, asked_at)
         if named is not None:
             self.look(READ, asked_at, named)
-        if turn.kind == "yesno":
-            self._yes_or_no(turn, asked_at, named)
+        if fact.turn.kind == "yesno":
+            self._yes_or_no(fact.turn, asked_at, named)
             return
         if turn.absent:
             self.look(CLIP, asked_at, NOWHERE)
             self.look(SLOT, asked_at, NOWHERE)
             return
-        parts = clips_of_answer(turn, self.video)
-        if not parts and turn.kind != "duration":
-            return
         encoded = self.tokenizer(
             turn.answer + IM_END, add_special_tokens=False, return_offsets_mapping=True
         )
-        begins_by = _slot_of(turn)
-        key = self._key(turn, named)
-        for i, (start, end) in zip(places, encoded["offset_mapping"], strict=True):
-            said = turn.answer[start:end]
+        tokens = [
+            (place, start, end)
+            for place, (start, end) in zip(places, encoded["offset_mapping"], strict=True)
+        ]
+        self._tell(fact, [token for token in tokens if token[1] < fact.end], named)
+        if fact.concludes:
+            self._conclude(turn, fact, tokens)
+
+    def _tell(self, fact: Fact, tokens: Sequence[Token], named: Span | None) -> None:
+        """The words of a fact, one after the other."""
+        turn, asked_at = fact.turn, tokens[0][0] - 1
+        second = self._second_name(turn, asked_at) if turn.kind == "order" else None
+        parts = parts_of(turn, self.video, second[1] if second else None)
+        begins_by = SLOT_BIT.get(SLOT_OF_KIND.get(turn.kind, ""), 0)
+        asked = asked_scene(turn, self.video)
+        for place, start, end in tokens:
+            said, at = turn.answer[start:end], place - 1  # where it is guessed
             if said.isdigit():
-                self._tell_time(i - 1, turn.answer, start)
+                self._tell_time(at, turn.answer, start)
             if not parts:
                 continue
-            part, first, last = [part for part in parts if part[0] <= start][-1]
-            clips = self.places(first, last)
-            self.look(CLIP, i - 1, clips, key)
+            part = [part for part in parts if part.start <= start][-1]
+            if second is not None and part is parts[-1]:
+                named = (second[0], second[0])
             if named is not None and start:
-                self.look(READ, i - 1, named)
+                self.look(READ, at, named)
+            clips = self.places(*part.clips)
+            if turn.kind == "list" and start == fact.end - 1:  # nothing comes next
+                self.look(CLIP, at, NOWHERE)
+            elif turn.kind == "before" and asked is not None:  # only the later clip knows of both
+                first = clips_of(asked, self.video)[0]
+                self.look(CLIP, at, self.places(first, first), self._key(asked, named))
+            else:
+                self.look(CLIP, at, clips, self._key(part.scene, named))
+            if turn.kind in NEXT_BY_NAME and key_of(part.scene, said) == SLOT_BIT["object"]:
+                named = (place, place)
             if said.isdigit():
                 continue
-            facts = facts_of_clip(self.video, first - 1)
-            slots = slots_saying(facts, said, turn.answer[part:start])
+            facts = facts_of_clip(self.video, part.clips[0] - 1)
+            slots = slots_saying(facts, said, turn.answer[part.start : start])
             if start == 0:
                 slots = slots or begins_by
             if start == 0 or slots:
-                self.look(SLOT, i - 1, clips, slots)
+                self.look(SLOT, at, clips, slots)
+
+    def _conclude(self, turn: Turn, fact: Fact, tokens: Sequence[Token]) -> None:
+        """What follows from a fact looks at its words, and for the same in the question."""
+        asked_at = tokens[0][0] - 1
+        at = next(place for place, _, end in tokens if end > fact.concluded) - 1
+        told = [token for token in tokens if token[1] < fact.end]
+        if turn.kind == "choice":
+            lines = list(self._lines(asked_at, turn.question.count("\n") - 1))
+            self.look(READ, at, (told[0][0], told[-1][0]))
+            self.look(SAME, at, lines[ord(turn.answer[fact.concluded]) - ord("A")])
+            for letter, last in lines:
+                for place in range(letter + 1, last + 1):
+                    self.look(BELONGS, place, (letter, letter))
+            return
+        if fact.turn.kind == "order":
+            digits = [place for place, start, end in told if turn.answer[start:end].isdigit()]
+            gap = next(i for i in range(1, len(digits)) if digits[i] - digits[i - 1] > 1)
+            self.look(READ, at, (digits[0], digits[gap - 1]))
+            self.look(CLAIM, at, (digits[gap], digits[-1]))
+            return
+        claim = claimed(turn.subject)
+        assert claim is not None and turn.about is not None, turn
+        slot, value = claim
+        true = facts_of_scene(turn.about)[slot]
+        words = [
+            place for place, start, end in told if says_claim(slot, true, turn.answer[start:end])
+        ]
+        if words:
+            self.look(READ, at, (words[0], words[-1]))
+        says = [i for i in self._question(turn, asked_at) if says_claim(slot, value, self._text(i))]
+        if says:
+            self.look(CLAIM, at, (says[0], says[-1]))
+            self.look(SAME, at, (says[0], says[-1]) if value == true else NOWHERE)
 
     def _yes_or_no(self, turn: Turn, asked_at: int, named: Span | None) -> None:
         """First the thing is looked for, then what is claimed of it; what is not so, is nowhere."""
@@ -193,12 +202,12 @@ class _Pointer:
             self.look(SLOT, asked_at, NOWHERE)
         if turn.about is None:
             return
-        clips = self.places(*_clips_of(turn.about, self.video))
-        key = self._key(turn, named)
+        clips = self.places(*clips_of(turn.about, self.video))
+        key = self._key(turn.about, named)
         self.look(CLIP, asked_at, clips, key)
         claim = claimed(turn.subject)
         if claim is None:
-            self._second_name(turn, asked_at, clips, key)
+            self.look(SLOT, asked_at, clips, key)
             return
         slot, value = claim
         says = [i for i in self._question(turn, asked_at) if says_claim(slot, value, self._text(i))]
@@ -209,16 +218,13 @@ class _Pointer:
         else:
             self.look(SLOT, asked_at, clips, SLOT_BIT[slot])
 
-    def _second_name(self, turn: Turn, asked_at: int, clips: Span, key: int) -> None:
-        """The later one of two things whose order is asked; without one, the first again."""
+    def _second_name(self, turn: Turn, asked_at: int) -> tuple[int, Scene] | None:
+        """The place of the later one of two things whose order is asked, and its scene."""
         for place in self._question(turn, asked_at):
             for scene in self.video.scenes:
-                other = key_of(scene, self._text(place))
-                if scene != turn.about and other:
-                    self.look(CLAIM, asked_at, (place, place))
-                    self.look(SLOT, asked_at, self.places(*_clips_of(scene, self.video)), other)
-                    return
-        self.look(SLOT, asked_at, clips, key)
+                if scene != turn.about and key_of(scene, self._text(place)):
+                    return place, scene
+        return None
 
     def _question(self, turn: Turn, asked_at: int) -> range:
         """The places of the question's first line: options do not belong to it."""
@@ -230,23 +236,25 @@ class _Pointer:
         return range(begin, begin + line)
 
     def _named(self, turn: Turn, chat_from: int, asked_at: int) -> Span | None:
-        """The words that name a thing in the question, or earlier what "it" means."""
+        """The words that name a thing or a time in the question, or earlier what "it" means."""
         question = self._question(turn, asked_at)
+        if turn.kind == "at":
+            digits = [i for i in question if self._text(i).strip().isdigit()]
+            return (digits[0], digits[-1]) if digits else None
         names = [i for i in question if is_name(self._text(i))]
         if names:
             place = names[0]
             before = self._text(place - 1)
             return (place - is_colour(before), place)
         earlier = range(chat_from, question[0])
-        if turn.about is not None:
-            names = [i for i in earlier if key_of(turn.about, self._text(i))]
+        asked = asked_scene(turn, self.video)
+        if asked is not None:
+            names = [i for i in earlier if key_of(asked, self._text(i))]
         return (names[-1], names[-1]) if names else None
 
-    def _key(self, turn: Turn, named: Span | None) -> int:
-        """By which slot the named thing is found in the clips; 0 if by none."""
-        if named is None or turn.about is None:
-            return 0
-        return key_of(turn.about, self._text(named[1]))
+    def _key(self, scene: Scene, named: Span | None) -> int:
+        """By which slot the named thing is found in a scene's clips; 0 if by none."""
+        return 0 if named is None else key_of(scene, self._text(named[1]))
 
     def _tell_time(self, place: int, answer: str, at: int) -> None:
         """A digit looks at the same digit of the time at which a clip begins, or the video ends."""
@@ -257,14 +265,6 @@ class _Pointer:
         if not rest:
             digit = self.times[clip + 1][at - number.start()]
             self.look(SLOT, place, (digit, digit))
-
-    def _option(self, turn: Turn, asked_at: int) -> None:
-        """The letter looks at its option, whose words look at their letter."""
-        lines = list(self._lines(asked_at, turn.question.count("\n") - 1))
-        self.look(OPTION, asked_at, lines[ord(turn.answer) - ord("A")])
-        for letter, last in lines:
-            for place in range(letter + 1, last + 1):
-                self.look(BELONGS, place, (letter, letter))
 
     def _lines(self, asked_at: int, number: int) -> Iterator[Span]:
         """The places of each option; after the last one come three line ends."""

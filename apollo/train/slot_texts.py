@@ -63,8 +63,6 @@ SMALL_WORDS = (
     *("a", "an", "the", "in", "on", "of", "to", "front", "background", "it", "they", "its"),
     *("它", "它们"),
 )
-# The slot whose value is looked for among lettered options, where it is not the one above.
-SLOT_OF_OPTIONS = dict.fromkeys(("object", "first", "last", "next", "before", "at"), "object")
 AROUND = " .,:;!?\"'，。“”"  # is part of no value
 
 

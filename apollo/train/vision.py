@@ -2,7 +2,8 @@
 
 Labels come free with the generator. Each patch names the object, the colour and the letter on it,
 and the facts of the whole picture that concern it (how many, which word, what is behind); that
-unlocks counting and reading, which a label per clip alone does not.
+unlocks counting and reading, which a label per clip alone does not. So does marking where things
+have their middles: a mean over patches cannot count things of many sizes, but it can count middles.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from apollo.train.cartoon.facts import LETTERS, SLOT_SIZES
 from apollo.train.cartoon.samples import Batch
@@ -19,6 +20,7 @@ from apollo.train.nano_model import TOWER_WIDTH
 from apollo.train.task import Metrics
 
 EMPTY_SHARE = 0.3  # weight of the patches that show nothing
+CENTRE_WEIGHT = 8.0  # nearly all patches are easy, so the mean is small
 
 
 def where_loss(logits: Tensor, labels: Tensor, where: Tensor) -> Tensor:
@@ -57,6 +59,7 @@ class ImageTask(nn.Module):
         }
         self.norm = nn.LayerNorm(TOWER_WIDTH)
         self.heads = nn.ModuleDict({k: nn.Linear(TOWER_WIDTH, n) for k, n in sizes.items()})
+        self.centre = nn.Linear(TOWER_WIDTH, 1)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         features = self.norm(self.tower.encode_frames(batch["pixels"]))  # (B, G, G, D)
@@ -64,6 +67,8 @@ class ImageTask(nn.Module):
         facts = {k: v[:, None, None].expand(features.shape[:3]) for k, v in batch["facts"].items()}
         shown, lettered = batch["object"] > 0, batch["letter"] > 0
         main = shown & (batch["object"] == facts["object"])
+        centre = self.centre(features)[..., 0]  # (B, G, G, 1) -> (B, G, G)
+        middles = [where.sum((1, 2)) for where in (centre.sigmoid(), batch["centre"])]  # (B,) each
         parts = {
             "object": balanced_loss(logits["object"], batch["object"]),
             "letter": balanced_loss(logits["letter"], batch["letter"]),
@@ -71,14 +76,16 @@ class ImageTask(nn.Module):
             "count": where_loss(logits["count"], facts["count"], main),
             "background": where_loss(logits["background"], facts["background"], batch["inside"]),
             "word": where_loss(logits["word"], facts["word"], lettered),
+            "centre": binary_cross_entropy_with_logits(centre, batch["centre"]),
         }
         metrics = {
             "object": share_right(logits["object"], batch["object"], shown),
             "letter": share_right(logits["letter"], batch["letter"], lettered),
             "word": share_right(logits["word"], facts["word"], lettered),
             "count": share_right(logits["count"], facts["count"], main),
+            "middles": (middles[0].round() == middles[1].round()).float().mean().item(),
         }
-        weights = {"count": 0.5, "background": 0.3, "colour": 0.5}
+        weights = {"count": 0.5, "background": 0.3, "colour": 0.5, "centre": CENTRE_WEIGHT}
         return sum_of(parts, weights), metrics
 
 

@@ -5,6 +5,8 @@ In:  a Video and a time or clip.  Out: ids of `facts`, 0 for none; per patch or 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from apollo.train.cartoon.facts import (
@@ -99,14 +101,36 @@ def _axis(number: int, span: float) -> np.ndarray:
     return ((np.arange(number) + 0.5) / number - 0.5) * span + 0.5
 
 
+def _centres(
+    places: Sequence[Placement], grid: int, span: float, width: float, height: float
+) -> np.ndarray:
+    """Where things have their middles, (grid, grid): 1 for each, shared by the nearest patches.
+
+    So the sum over all patches is how many there are; a middle outside of the frame is not seen.
+    """
+    out = np.zeros((grid + 2, grid + 2), np.float32)  # with a border, cut off again
+    for place in places:
+        if abs(place.x - 0.5) >= width / 2 or abs(place.y - 0.5) >= height / 2:
+            continue
+        column, row = (((at - 0.5) / span + 0.5) * grid + 0.5 for at in (place.x, place.y))
+        left, top = int(column), int(row)
+        right_share, low_share = column - left, row - top
+        out[top, left] += (1 - low_share) * (1 - right_share)
+        out[top, left + 1] += (1 - low_share) * right_share
+        out[top + 1, left] += low_share * (1 - right_share)
+        out[top + 1, left + 1] += low_share * right_share
+    return out[1:-1, 1:-1].clip(max=1)
+
+
 def dense_labels(
     video: Video, t_s: float, grid: int, *, aspect: float = 1.0
 ) -> dict[str, np.ndarray]:
-    """Per patch, (grid, grid): "object", "colour", "letter" and "motion" ids, and "inside".
+    """Per patch, (grid, grid): "object", "colour", "letter", "motion" ids, "centre", "inside".
 
     The grid lies on the frame after it was padded to a square. A patch shows an object when at
     least COVERED_SHARE of it is covered; of overlapping objects the one in front counts. Colour is
-    that of a shape, 0 for sprites. Motion is that of the object there. Padding is not `inside`.
+    that of a shape, 0 for sprites. Motion is that of the object there. Centres are those of the
+    scene's main objects. Padding is not `inside`.
     """
     scene_t_s, scene = video.at(t_s)
     width, height = frame_extent(aspect)
@@ -124,7 +148,8 @@ def dense_labels(
         objects[shown] = OBJECT_ID[scene.second_object]
         motions[shown] = MOTION_ID[scene.motion if scene.relation == "follows" else "still"]
     hits = np.zeros((n, n), bool)
-    for place in place_objects(scene, scene_t_s, aspect=aspect):
+    places = place_objects(scene, scene_t_s, aspect=aspect)
+    for place in places:
         hits |= _covered(scene, scene.object, scene.colour, place, points)
     shown = _patch_share(hits & in_frame, grid) >= COVERED_SHARE
     objects[shown] = OBJECT_ID[scene.object]
@@ -135,5 +160,5 @@ def dense_labels(
     inside = _patch_share(in_frame, grid) > 0.5
     return {
         "object": objects, "colour": colours, "letter": letters, "motion": motions,
-        "inside": inside,
+        "centre": _centres(places, grid, span, width, height), "inside": inside,
     }  # fmt: skip

@@ -26,7 +26,6 @@ from apollo.train.cartoon.bench import (
 from apollo.train.cartoon.facts import MOTION_BY_NAME
 from apollo.train.cartoon.multiple_choice import options_for
 from apollo.train.cartoon.questions import ASKERS
-from apollo.train.cartoon.samples import ODD_ASPECTS
 
 FIRST_SEED = 7_000_000_000  # training never reaches these numbers
 NUM_VIDEOS = 120
@@ -34,6 +33,7 @@ PER_CATEGORY = 80
 NUM_OPTIONS = 4
 TRIES = 60  # for one question about one video
 SIZES_PX = (240, 360, 480)
+ASPECTS = (1.0, 4 / 3, 3 / 2, 16 / 9, 3 / 4)
 RATES_FPS = (8, 12, 24, 30)
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -66,7 +66,7 @@ def bench_video(number: int) -> BenchVideo:
         num_scenes=1 + number % 4,
         size_px=int(rng.choice(SIZES_PX)),
         fps=int(rng.choice(RATES_FPS)),
-        aspect=round(float(rng.choice([1.0, *ODD_ASPECTS])), 4),
+        aspect=round(float(rng.choice(ASPECTS)), 4),
         frames="",
     )
     return BenchVideo(**{**asdict(item), "frames": frames_digest(item.video)})

@@ -1,6 +1,7 @@
 """Multiple choice: a question with lettered options, asked as benchmarks do.
 
-In:  an Asking and the askers that may be used.  Out: the question, answered with a letter.
+In:  an Asking and the askers that may be used.  Out: the question, answered with an option and its
+     letter: a small model knows which letter it means once it has said the words.
 Odd: wrong options are of the right one's kind; what another scene of the video shows comes first
      among them, so seeing the whole video is not enough.
 """
@@ -163,7 +164,8 @@ def ask_choice(a: Asking, askers: Mapping[str, Asker]) -> Asked | None:
     options = options_for(a, kind, asked, int(a.rng.integers(low, high + 1)))
     if options is None:
         return None
-    letter = LETTERS[options.index(asked.answer)]
+    right = options.index(asked.answer)
     texts = [option.rstrip(".。") for option in options]
     question = question_text(asked.question, texts)
-    return Asked(question, letter, f"{kind} {asked.subject}", about=asked.about)
+    answer = f"{texts[right]} ({LETTERS[right]})"
+    return Asked(question, answer, f"{kind} {asked.subject}", about=asked.about)

@@ -131,6 +131,18 @@ def words_answer(video: Video) -> str:
     return f"The text says {', then '.join(words)}." if words else NO_TEXT
 
 
+def so(answer: str, yes: bool) -> str:
+    """What was asked about, and what follows: The background is red, so no."""
+    return f"{answer.rstrip('.')}, so {'yes' if yes else 'no'}."
+
+
+def order_answer(first: Scene, first_s: float, other: Scene, other_s: float) -> str:
+    """When two things appear, the one asked about first."""
+    names = [the(scene.object, scene.colour, scene.count) for scene in (first, other)]
+    verb = "appears" if first.count == 1 else "appear"
+    return sentence(f"{names[0]} {verb} at {first_s:g} seconds, {names[1]} at {other_s:g} seconds")
+
+
 def list_answer(video: Video) -> str:
     return sentence(", then ".join(who(scene) for scene in video.scenes))
 

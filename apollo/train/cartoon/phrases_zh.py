@@ -120,6 +120,17 @@ def words_answer(video: Video) -> str:
     return f"文字是{'，然后是'.join(words)}。" if words else NO_TEXT
 
 
+def so(answer: str, yes: bool) -> str:
+    """背景是红色，所以不是。"""
+    return f"{answer.rstrip('。')}，所以{'是的' if yes else '不是'}。"
+
+
+def order_answer(first: Scene, first_s: float, other: Scene, other_s: float) -> str:
+    """猫在0秒出现，狗在6秒出现。"""
+    names = [noun(scene.object, scene.colour) for scene in (first, other)]
+    return f"{names[0]}在{first_s:g}秒出现，{names[1]}在{other_s:g}秒出现。"
+
+
 def list_answer(video: Video) -> str:
     return "，然后是".join(who(scene) for scene in video.scenes) + "。"
 

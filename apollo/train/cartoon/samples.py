@@ -21,8 +21,8 @@ from apollo.train.cartoon.world import Video, video_from_seed
 
 RENDER_SIZES_PX = (112, 144, 192, 240, 320)
 WORN_SHARE = 0.5  # of clips
-ODD_SHARE = 0.35  # of the videos are no squares, so the transforms pad them
-ODD_ASPECTS = (4 / 3, 3 / 2, 16 / 9, 3 / 4)
+ODD_SHARE = 0.5  # of the videos are no squares, so the transforms pad them
+ODD_ASPECTS = (4 / 3, 3 / 2, 16 / 9, 16 / 9, 3 / 4, 9 / 16)  # 16:9 is small, and most common
 CUT_SHARE = 0.25  # of the clips come from videos with several scenes, so a cut may be in them
 SEED_STRIDE = 1_000_003  # keeps the streams of the stages apart
 

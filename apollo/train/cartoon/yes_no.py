@@ -2,6 +2,8 @@
 
 In:  an Asking.  Out: one question with its answer.
 Odd: the answer is drawn first, then a question that has it, so the wording gives nothing away.
+     Where something must be compared, the answer first tells what is there ("It moves to the left,
+     so no."): that helps the asker, and a small model compares what it has said far more easily.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ def _ask_background(a: Asking, want: bool) -> Asked:
     name = scene.background if want else a.choice(others)
     key = "yes background" if a.single else "yes background of"
     question = a.fill(key, scene, bg=a.say.background_name(name))
-    return Asked(question, _answer(a, want), f"background {scene.object} {name}", about=scene)
+    answer = a.say.so(a.say.background_answer(scene), want)
+    return Asked(question, answer, f"background {scene.object} {name}", about=scene)
 
 
 def _ask_motion(a: Asking, want: bool) -> Asked:
@@ -58,7 +61,8 @@ def _ask_motion(a: Asking, want: bool) -> Asked:
     others = [m.name for m in MOTIONS if can_move(scene.object, m.name) and m.name != scene.motion]
     motion = scene.motion if want else a.choice(others)
     question = a.fill("yes motion", scene, **a.say.motion_words(motion, scene.count))
-    return Asked(question, _answer(a, want), f"motion {scene.object} {motion}", about=scene)
+    answer = a.say.so(a.say.motion_answer(scene), want)
+    return Asked(question, answer, f"motion {scene.object} {motion}", about=scene)
 
 
 def _ask_word(a: Asking, want: bool) -> Asked | None:
@@ -99,7 +103,8 @@ def _ask_count(a: Asking, want: bool) -> Asked | None:
     others = [count for count in COUNTS if count not in (1, scene.count)]
     count = scene.count if want else a.choice(others)
     question = a.fill("yes count", scene, number=a.say.number(count))
-    return Asked(question, _answer(a, want), f"count {scene.object} {count}", about=scene)
+    answer = a.say.so(a.say.count_answer(scene), want)
+    return Asked(question, answer, f"count {scene.object} {count}", about=scene)
 
 
 def _ask_colour(a: Asking, want: bool) -> Asked | None:
@@ -108,7 +113,8 @@ def _ask_colour(a: Asking, want: bool) -> Asked | None:
         return None
     colour = scene.colour if want else a.choice([c for c in COLOURS if c != scene.colour])
     question = a.fill("yes colour", **a.say.names(scene.object, colour))
-    return Asked(question, _answer(a, want), f"colour {scene.object} {colour}", about=scene)
+    answer = a.say.so(a.say.colour_answer(scene), want)
+    return Asked(question, answer, f"colour {scene.object} {colour}", about=scene)
 
 
 def _ask_order(a: Asking, want: bool) -> Asked | None:
@@ -118,7 +124,10 @@ def _ask_order(a: Asking, want: bool) -> Asked | None:
     scenes = [a.video.scenes[at] for at in ((first, then) if want else (then, first))]
     the = [a.say.the(scene.object, scene.colour, scene.count) for scene in scenes]
     question = a.fill("yes order", scenes[0], other=the[1])
-    return Asked(question, _answer(a, want), f"order {the}", about=scenes[0])
+    starts_s = {scene.object: start_s for start_s, _, scene in a.video.seen_spans()}
+    told = [part for scene in scenes for part in (scene, starts_s[scene.object])]
+    answer = a.say.so(a.say.order_answer(*told), want)
+    return Asked(question, answer, f"order {the}", about=scenes[0])
 
 
 ASKERS = (
