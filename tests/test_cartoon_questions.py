@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apollo.choices import LETTERS
+from apollo.choices import LETTERS, letter_of
 from apollo.train.cartoon import facts, phrases, wordings_en, wordings_zh
 from apollo.train.cartoon.judge import is_right
 from apollo.train.cartoon.multiple_choice import OPTION_KINDS
@@ -126,14 +126,17 @@ def bare(question: str) -> str:
 
 
 def check_yes_no(question: str, answer: str, video: Video) -> None:
-    asked, yes = bare(question), answer == "Yes."
-    assert answer in ("Yes.", "No.")
+    asked, said = bare(question), re.fullmatch(r"(?:(.+), so )?(yes|no)\.", answer, re.IGNORECASE)
+    assert said, answer
+    told, yes = said[1], said[2].lower() == "yes"
+    plain = False  # whether "Yes." or "No." is all there is to say
     relation = next((p for p in facts.RELATIONS.values() if f" {p} the " in asked), None)
     name = {phrase: name for name, phrase in facts.RELATIONS.items()}.get(relation or "")
     if '"' in asked:
-        word = asked.split('"')[1].upper()
+        word, plain = asked.split('"')[1].upper(), True
         assert yes == any(s.word == word for s in video.scenes)
     elif name:
+        plain = True
         parts = asked.replace(" is ", " ").split(f" {relation} ")
         left, right = (NOUNS[re.findall("[a-z]+", part)[-1]] for part in parts)
         pairs = {(s.object, s.relation, s.second_object) for s in video.scenes if s.relation}
@@ -143,20 +146,30 @@ def check_yes_no(question: str, answer: str, video: Video) -> None:
                        re.sub("(come|shown|appear) ", "", asked).split(" before "))  # fmt: skip
         order = [s.object for s in video.scenes]
         assert yes == (order.index(left) < order.index(right))
+        starts_s = {s.object: start_s for start_s, _, s in video.seen_spans()}
+        assert [float(n) for n in re.findall(r"\d+", told)] == [starts_s[left], starts_s[right]]
+        assert [the_scene(part, video).object for part in told.split(", ")] == [left, right]
     elif "background" in asked or "behind" in asked:
         scene = the_scene(asked, video)
         wanted = facts.BACKGROUND_BY_NAME[scene.background].is_phrase
         assert yes == bool(re.search(rf"\b{wanted}\b", asked.replace(scene.colour or "#", "#", 1)
                                      if scene.colour else asked))  # fmt: skip
+        assert told == f"The background is {wanted}"
     elif "text" in asked or "a word" in asked:
+        plain = True
         assert yes == any(s.word for s in video.scenes)
     elif motions := [m for m in facts.MOTIONS if m.singular in asked or m.plural in asked]:
-        assert yes == (the_scene(asked, video).motion == motions[0].name)
+        scene = the_scene(asked, video)
+        assert yes == (scene.motion == motions[0].name)
+        true = facts.MOTION_BY_NAME[scene.motion]
+        assert told == (f"It {true.singular}" if scene.count == 1 else f"They {true.plural}")
     elif counts := [n for word, n in NUMBERS.items() if n > 1 and re.search(rf"\b{word}\b", asked)]:
         assert yes == (the_scene(asked, video).count == counts[0])
+        assert NUMBERS[told.lower()] == the_scene(asked, video).count
     elif re.match("(is the |is it true|is [a-z]+ the colour)", asked):
         scene = the_scene(asked, video)
         assert yes == (scene.colour in asked.split())
+        assert told.lower() == scene.colour
     else:
         tail = re.sub(r"^(is there|do you see|can you see|are there any|does) ", "", asked)
         tail = re.sub(r"( in the video| appear)$", "", tail)
@@ -164,7 +177,9 @@ def check_yes_no(question: str, answer: str, video: Video) -> None:
         colour = next((c for c in facts.COLOURS if tail.startswith(c + " ")), None)
         thing = NOUNS[tail.removeprefix(f"{colour} ")]
         shown = [(c, n) for s in video.scenes for _, c, n in truth(s)]
+        plain = True
         assert yes == ((colour, thing) in shown)
+    assert plain == (told is None)
 
 
 def check_relation(question: str, answer: str, video: Video) -> None:
@@ -226,10 +241,12 @@ def check_choice(question: str, answer: str, video: Video) -> None:
     asked, *options = question.split("\n")[:-1]
     assert [o[:3] for o in options] == [f"{letter}. " for letter in LETTERS[: len(options)]]
     texts = [option[3:] for option in options]
+    letter = letter_of(answer, texts)
+    assert letter and answer == f"{texts[LETTERS.index(letter)]} ({letter})"
     assert 3 <= len(texts) <= 5 and len(set(texts)) == len(texts)
     right = {text.rstrip(".") for text in answers_of(video).get(bare(asked), ())}
     if right:  # many wordings: some are not drawn again
-        assert right & set(texts) == {texts[LETTERS.index(answer)]}
+        assert right & set(texts) == {texts[LETTERS.index(letter)]}
 
 
 def check(kind: str, question: str, answer: str, video: Video) -> None:
@@ -290,15 +307,15 @@ def test_every_answer_agrees_with_the_facts(kind: str) -> None:
 
 
 def test_yes_and_no_are_equally_right() -> None:
-    answers: dict[str, Counter[str]] = {"single": Counter(), "several": Counter()}
+    answers: dict[str, Counter[bool]] = {"single": Counter(), "several": Counter()}
     for seed in range(1500):
         video = video_from_seed(seed)
         which = "single" if len(video.scenes) == 1 else "several"
         rng = np.random.default_rng(seed)
         for _, answer, *_ in conversation(rng, video, turns=2, kinds=["yesno"]):
-            answers[which][answer] += 1
+            answers[which]["yes" in answer.lower()] += 1
     for counter in answers.values():
-        assert 0.45 < counter["Yes."] / sum(counter.values()) < 0.55
+        assert 0.45 < counter[True] / sum(counter.values()) < 0.55
 
 
 def test_a_conversation_does_not_repeat_itself_and_is_reproducible() -> None:
@@ -425,7 +442,7 @@ def test_letters_are_equally_often_right() -> None:
     for seed in range(1200):
         rng, video = np.random.default_rng(seed), video_from_seed(seed)
         for turn in conversation(rng, video, turns=1, kinds=["choice"]):
-            letters[turn.answer] += 1
+            letters[turn.answer[-2]] += 1
     total = sum(letters.values())
     assert total > 1000
     assert all(0.2 < letters[letter] / total < 0.32 for letter in "ABC")

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from apollo.constants import IGNORE_INDEX
+from apollo.train.answer_parts import parts_of
 from apollo.train.cartoon.facts import SLOT_SIZES
 from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.questions import Turn, all_texts, conversation
 from apollo.train.cartoon.vocabulary import pieces_of
 from apollo.train.cartoon.world import CLIP_DURATION_S, Video, video_from_seed
 from apollo.train.looking import EYES, NOWHERE, looking_loss
-from apollo.train.pointing import clips_of_answer, point
+from apollo.train.pointing import point
 from apollo.train.rows import Row, branched_row, clips_block, pad_rows
 from apollo.train.slot_texts import SLOT_BIT, SLOT_TEXTS, is_name, slots_saying
 from apollo.train.tokenizer import train_tokenizer
@@ -111,12 +113,65 @@ def test_a_letter_looks_at_its_option(tokenizer: Any) -> None:
             for turn in conversation(rng, video, turns=6, kinds=("choice",), language=language)
         ]
         row = pointed(tokenizer, video, chats)
-        options = [look for look in row.looks if (look.layer, look.head) == EYES["option"]]
+        options = [look for look in row.looks if (look.layer, look.head) == EYES["same"]]
         assert len(options) == 6
         for look, (turn,) in zip(options, chats, strict=True):
             text = tokenizer.decode(row.ids[look.first : look.last + 1])
-            line = next(x for x in turn.question.split("\n") if x.startswith(f"{turn.answer}. "))
-            assert text == f"{line}\n"
+            words, letter = turn.answer.rsplit(" (", 1)
+            assert f"\n{text}" in turn.question and text == f"{letter[0]}. {words}\n"
+            assert tokenizer.decode([row.ids[look.place + 1]]) == letter[0]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_verdict_looks_at_what_was_said_and_for_the_same_in_the_question(
+    tokenizer: Any, language: str
+) -> None:
+    found = {True: 0, False: 0}
+    for seed in range(40):
+        video = video_from_seed(seed, num_scenes=2)
+        rng = np.random.default_rng(seed)
+        chats = [
+            [turn]
+            for turn in conversation(rng, video, turns=6, kinds=("yesno",), language=language)
+        ]
+        row = pointed(tokenizer, video, chats)
+        for look in row.looks:
+            if (look.layer, look.head) != EYES["same"]:
+                continue
+            turn = chats[row.branches[look.place] - 1][0]
+            yes = turn.answer.endswith((", so yes.", "\uff0c\u6240\u4ee5\u662f\u7684\u3002"))
+            read, claim = (
+                tokenizer.decode(row.ids[other.first : other.last + 1])
+                for eye in ("read", "claim")
+                for other in row.looks
+                if (other.layer, other.head, other.place) == (*EYES[eye], look.place)
+            )
+            assert read in turn.answer and claim in turn.question
+            assert ((look.first, look.last) != NOWHERE) == yes
+            found[yes] += 1
+    assert min(found.values()) > 20
+
+
+@pytest.mark.parametrize("kind", ["next", "before"])
+def test_what_is_beside_is_found_by_the_later_clip(tokenizer: Any, kind: str) -> None:
+    """Only the later of two clips can know of both: it sees what came before it."""
+    looked = 0
+    for seed in range(20):
+        video = video_from_seed(seed, num_scenes=4)
+        rng = np.random.default_rng(seed)
+        chats = [[turn] for turn in conversation(rng, video, turns=3, kinds=(kind,))]
+        row = pointed(tokenizer, video, chats)
+        for look in row.looks:
+            if (look.layer, look.head) != EYES["clip"] or (look.first, look.last) == NOWHERE:
+                continue
+            turn = chats[row.branches[look.place] - 1][0]
+            scenes = list(video.scenes)
+            at = scenes.index(turn.about) if turn.about else -1
+            later = scenes[at if kind == "next" else at + 1]
+            start_s = next(start for start, _, scene in video.seen_spans() if scene == later)
+            assert row.clips[look.first] == start_s / CLIP_DURATION_S + 1
+            looked += 1
+    assert looked > 50
 
 
 def test_a_follow_up_looks_at_what_it_means(tokenizer: Any) -> None:
@@ -130,9 +185,11 @@ def test_a_follow_up_looks_at_what_it_means(tokenizer: Any) -> None:
         for look in row.looks:
             if (look.layer, look.head) == EYES["read"]:
                 assert row.branches[look.first] == row.branches[look.place] > 0
-                assert look.first < look.place
-                assert is_name(tokenizer.decode([row.ids[look.last]]))
-                found += 1
+                assert look.first <= look.place  # a list goes on from what was named last
+                if row.labels[look.place] == IGNORE_INDEX:  # the answer has not begun
+                    read = tokenizer.decode([row.ids[look.last]])
+                    assert is_name(read) or read.isdigit()
+                    found += 1
     assert found > 30
 
 
@@ -150,9 +207,10 @@ def test_the_parts_of_a_description_are_the_scenes_clips() -> None:
     video = video_from_seed(11, num_scenes=3)
     rng = np.random.default_rng(0)
     (turn,) = conversation(rng, video, turns=1, kinds=("describe",))
-    parts = clips_of_answer(turn, video)
-    assert len(parts) == 3 and parts[0][0] == 0
-    assert [last for _, _, last in parts] == sorted(last for _, _, last in parts)
+    parts = parts_of(turn, video)
+    assert len(parts) == 3 and parts[0].start == 0
+    assert [part.clips for part in parts] == sorted(part.clips for part in parts)
+    assert [part.scene for part in parts] == list(video.scenes)
 
 
 def test_the_loss_is_small_where_attention_lies_right_and_large_elsewhere(tokenizer: Any) -> None:
