@@ -9,9 +9,9 @@ from folders import sentence
 
 from apollo.errors import RecipeError
 from apollo.train.command import RECIPES
+from apollo.train.rates import share_of_rate
 from apollo.train.recipe import read_recipe
 from apollo.train.stage import Source, Stage
-from apollo.train.trainer import share_of_rate
 
 GOOD = """\
 model: nano

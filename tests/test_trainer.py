@@ -273,8 +273,8 @@ def test_the_command_says_what_is_wrong_in_one_line(folder: Path) -> None:
 
 def test_what_a_task_holds_fixed_stays_fixed(folder: Path) -> None:
     """A parameter that asks for no gradient is not trained because its part is."""
+    from apollo.train.rates import trained_groups
     from apollo.train.stage import Stage
-    from apollo.train.trainer import trained_groups
 
     part = torch.nn.Linear(3, 3)
     part.bias.requires_grad_(False)

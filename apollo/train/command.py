@@ -112,8 +112,8 @@ def run_stages(
     """
     import torch
 
+    from apollo.train.stage_run import train_stage
     from apollo.train.task import Start, build_task
-    from apollo.train.trainer import train_stage
 
     if threads:
         torch.set_num_threads(threads)

@@ -35,9 +35,9 @@ from apollo.settings import Generation, Sampling
 from apollo.train.records import read_records
 from apollo.train.rehearsal import write_rehearsal
 from apollo.train.stage import POLICIES, Source, Stage
+from apollo.train.stage_run import train_stage
 from apollo.train.talking import ConversationTask
 from apollo.train.task import Start
-from apollo.train.trainer import train_stage
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """One stage on transformers' Trainer: any task, one process or many, killed and resumed.
 
-In:  a Stage, its Task and a folder.  Out: the task's result in `<folder>/result`.
+In:  a Stage, its Task and a folder.  Out: the trained task, and checkpoints in the folder.
 Odd: a checkpoint is written under another name and renamed when it is whole, so a kill never
 leaves half of one. It holds only what is trained. The loss of a step is the mean over all items of
 the global batch, however it is cut into processes and micro-batches.
@@ -9,33 +9,29 @@ the global batch, however it is cut into processes and micro-batches.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import DistributedType, FullyShardedDataParallelPlugin
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.utils.data import DataLoader, Dataset, SequentialSampler
+from safetensors.torch import save_file
+from torch import nn
+from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from apollo.errors import RecipeError
+from apollo.train.checkpoints import WEIGHTS, WRITING, checkpoints, load_trained, trained_tensors
 from apollo.train.journal import Journal
-from apollo.train.optimizer import MuonAdamW, parameter_groups
+from apollo.train.optimizer import MuonAdamW
+from apollo.train.rates import num_steps_of, share_of_rate, trained_groups
 from apollo.train.stage import CONVERSATIONS, Stage
 from apollo.train.task import Batch, Task
 
 log = logging.getLogger(__name__)
-
-WRITING = "writing"  # the folder in which a checkpoint grows
-WEIGHTS = "trained.safetensors"
-LEAST_RATE = 0.01  # share of the full rate at which "linear" ends
 
 
 class Samples(Dataset[Any]):
@@ -49,64 +45,6 @@ class Samples(Dataset[Any]):
 
     def __getitem__(self, place: int) -> Any:
         return self.task.sample(self.order[place])
-
-
-def num_steps_of(stage: Stage, task: Task) -> int:
-    if stage.num_steps is not None:
-        return stage.num_steps
-    assert stage.epochs is not None  # a recipe without either is refused
-    return max(1, math.ceil(stage.epochs * (task.num_samples() or 0) / stage.global_batch))
-
-
-def share_of_rate(stage: Stage, step: int, num_steps: int) -> float:
-    """The rate at a step as a share of the full one: a rise, then the schedule."""
-    rise = min(1.0, (step + 1) / (stage.warmup_steps + 1))
-    done = min(1.0, max(0, step - stage.warmup_steps) / max(1, num_steps - stage.warmup_steps))
-    if stage.schedule == "cosine":
-        return rise * 0.5 * (1 + math.cos(math.pi * done))
-    if stage.schedule == "linear":  # full until half of the steps are done
-        return rise * max(LEAST_RATE, min(1.0, 2 * (num_steps - step) / num_steps))
-    return rise
-
-
-def trained_groups(stage: Stage, task: Task, where: str) -> list[dict[str, Any]]:
-    """Parameter groups of the parts with a rate; every other parameter is frozen.
-
-    Raises:
-        RecipeError: the task has no such part.
-    """
-    parts = task.parts()
-    for part in stage.train:
-        if part not in parts:
-            raise RecipeError(
-                f'{where}: there is no part "{part}"; choose from {", ".join(parts)}.'
-            )
-    everything = {id(p): p for modules in parts.values() for m in modules for p in m.parameters()}
-    learnable = {key for key, parameter in everything.items() if parameter.requires_grad}
-    for parameter in everything.values():
-        parameter.requires_grad_(False)
-    groups: list[dict[str, Any]] = []
-    taken: set[int] = set()
-    # a part inside another one, as a tower among the towers, has its own rate
-    for part in sorted(
-        stage.train, key=lambda name: sum(1 for m in parts[name] for _ in m.parameters())
-    ):
-        modules = parts[part]
-        fresh = [p for m in modules for p in m.parameters() if id(p) not in taken]
-        taken |= {id(p) for p in fresh}
-        if stage.train[part] == 0:
-            continue
-        for parameter in fresh:
-            if id(parameter) in learnable:
-                parameter.requires_grad_(True)
-        chosen = {id(p) for p in fresh}
-        for group in parameter_groups(modules, scale=stage.train[part]):
-            group["params"] = [p for p in group["params"] if id(p) in chosen]
-            if group["params"]:
-                groups.append(group | {"lr": stage.lr * group["scale"]})
-    if not groups:
-        raise RecipeError(f"{where}: the parts that are trained have no parameters.")
-    return groups
 
 
 class StageTrainer(Trainer):
@@ -292,26 +230,6 @@ class StageTrainer(Trainer):
             os.replace(growing, self.folder / name)
 
 
-def trained_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """What a stage changes: the parameters that ask for gradients, tied ones once."""
-    named = module.named_parameters()
-    return {name: p.detach().cpu().contiguous() for name, p in named if p.requires_grad}
-
-
-def load_trained(module: nn.Module, file: Path) -> None:
-    """Puts saved tensors back into the parameters they came from."""
-    parameters = dict(module.named_parameters())
-    with torch.no_grad():
-        for name, tensor in load_file(file).items():
-            parameters[name].copy_(tensor)
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """The whole checkpoints of a stage, oldest first."""
-    found = folder.glob("checkpoint-*")
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
-
-
 class _Pace(TrainerCallback):
     """Decides after every step whether to write numbers, to check, to save, to stop."""
 
@@ -357,53 +275,6 @@ class _Pace(TrainerCallback):
         return bool(self.trainer.accelerator.gather(mine).any())
 
 
-def train_stage(
-    stage: Stage,
-    build: Callable[[], Task],
-    folder: Path,
-    *,
-    where: str,
-    seed: int,
-    minutes: float | None = None,
-) -> bool:
-    """Trains to the end or until the time is up, going on from the last whole checkpoint.
-
-    Returns whether the stage is complete; its result is then in `<folder>/result`.
-    """
-    task = build()
-    stop_at_s = None if minutes is None else time.monotonic() + 60 * minutes
-    trainer = StageTrainer(stage, task, folder, where=where, seed=seed, stop_at_s=stop_at_s)
-    task.prepare(trainer.args.process_index, trainer.args.world_size)
-    trainer.accelerator.wait_for_everyone()
-    found = checkpoints(folder)
-    trainer.train(resume_from_checkpoint=str(found[-1]) if found else None)
-    complete = trainer.state.global_step >= trainer.num_steps
-    if complete:
-        _finish(trainer, build)
-    return complete
-
-
-def _finish(trainer: StageTrainer, build: Callable[[], Task]) -> None:
-    """Writes the result, of the best weights where validation chose some."""
-    folder, task = trainer.folder, trainer.task
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        options = StateDictOptions(full_state_dict=True, cpu_offload=torch.cuda.is_available())
-        state = get_model_state_dict(trainer.model_wrapped, options=options)
-        if trainer.args.should_save:  # no process has the whole model, so one builds it again
-            task = build()
-            task.module.load_state_dict(state)
-    elif (folder / "best.safetensors").exists():
-        load_trained(task.module, folder / "best.safetensors")
-    if trainer.args.should_save:
-        growing = folder / f"result.{WRITING}"
-        shutil.rmtree(growing, ignore_errors=True)
-        growing.mkdir()
-        task.module.eval()
-        task.save(growing)
-        os.replace(growing, folder / "result")
-    trainer.accelerator.wait_for_everyone()
-
-
 def _arguments(stage: Stage, folder: Path, seed: int, num_steps: int) -> TrainingArguments:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     share = max(1, stage.global_batch // world)
@@ -441,10 +312,3 @@ def _check_batch(stage: Stage, arguments: TrainingArguments, where: str) -> None
             f"{where}: global_batch is {stage.global_batch}, which {world} processes with "
             f"micro_batch {arguments.per_device_train_batch_size} cannot share evenly; change one."
         )
-
-
-def first_batch(task: Task, size: int) -> Batch:
-    """The first batch, to see before a long run that the data can be read."""
-    loader = DataLoader(Samples(task, task.order(size)), size, collate_fn=task.collate)
-    batch: Batch = next(iter(loader))
-    return batch
