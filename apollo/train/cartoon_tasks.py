@@ -29,7 +29,7 @@ from apollo.train.cartoon.samples import SEED_STRIDE, clip_sample, collate, fram
 from apollo.train.cartoon.vocabulary import pieces_of
 from apollo.train.cartoon.world import CLIP_DURATION_S
 from apollo.train.joint import ConnectTask, JointTask, SlotTask, connect_sample, joint_sample
-from apollo.train.language import LanguageTask, chat_sample, collate_chats
+from apollo.train.language import SCENE_SHARES, LanguageTask, chat_sample, collate_chats
 from apollo.train.names import start_with_names
 from apollo.train.nano_model import (
     GRID,
@@ -143,20 +143,26 @@ def tokenizer_texts() -> Iterator[str]:
         yield from pieces_of(text)
 
 
-def share_option(stage: Stage, start: Start, name: str) -> float:
-    """The only option of a stage, a share; 0 where it is not given.
+def chat_options(stage: Stage, start: Start) -> dict[str, Any]:
+    """What a stage of conversations may be told: `chat_sample` says what it means.
 
     Raises:
-        RecipeError: the value is no share.
+        RecipeError: an option is unknown or has a value that it cannot have.
     """
-    value = stage.options.get(name, 0.0)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+    check_options(stage, start, "hard_share", "max_scenes")
+    share = stage.options.get("hard_share", 0.0)
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
         raise RecipeError(
-            f'{start.recipe}, stage "{stage.name}": options.{name} is {value!r}; choose a number '
-            "from 0 to 1."
+            f'{start.recipe}, stage "{stage.name}": options.hard_share is {share!r}; choose a '
+            "number from 0 to 1."
         )
-    check_options(stage, start, name)
-    return float(value)
+    most = stage.options.get("max_scenes", len(SCENE_SHARES))
+    if type(most) is not int or not 1 <= most <= len(SCENE_SHARES):
+        raise RecipeError(
+            f'{start.recipe}, stage "{stage.name}": options.max_scenes is {most!r}; choose a '
+            f"whole number from 1 to {len(SCENE_SHARES)}."
+        )
+    return {"hard_share": float(share), "max_scenes": most}
 
 
 def check_options(stage: Stage, start: Start, *known: str) -> None:
@@ -187,12 +193,12 @@ def video_task(stage: Stage, start: Start) -> CartoonTask:
 
 
 def language_task(stage: Stage, start: Start) -> CartoonTask:
-    hard_share = share_option(stage, start, "hard_share")
+    options = chat_options(stage, start)
     model = fresh_model(start.seed + 2)
     learner = LanguageTask(model)
     if start.takes:
         load_learner(learner, start, next(iter(start.takes)))
-    make = partial(chat_sample, model=model, batch_size=stage.global_batch, hard_share=hard_share)
+    make = partial(chat_sample, model=model, batch_size=stage.global_batch, **options)
     together = partial(collate_chats, tokenizer=model.tokenizer)
     return CartoonTask("language", start, learner, {"llm": [learner]}, make, together)
 
@@ -240,7 +246,7 @@ def connect_task(stage: Stage, start: Start) -> CartoonTask:
 
 
 def joint_task(stage: Stage, start: Start) -> CartoonTask:
-    hard_share = share_option(stage, start, "hard_share")
+    options = chat_options(stage, start)
     language, model = _talking_model(start)
     load_learner(ConnectTask(language, model), start, "connect")
     learner = JointTask(language, model)
@@ -248,7 +254,7 @@ def joint_task(stage: Stage, start: Start) -> CartoonTask:
         "connector": [model.mm_connector],
         "llm": [model.llm, language.oracle],
     }
-    make = partial(joint_sample, model=model, batch_size=stage.global_batch, hard_share=hard_share)
+    make = partial(joint_sample, model=model, batch_size=stage.global_batch, **options)
     together = partial(collate_chats, tokenizer=model.tokenizer)
 
     def save(folder: Path) -> None:

@@ -126,11 +126,9 @@ class Match(nn.Module):
         return loss, (distance.argmin(1) == wanted).float().mean().item()
 
 
-def joint_sample(
-    number: int, model: Any, batch_size: int, hard_share: float = 0.0
-) -> dict[str, Any]:
+def joint_sample(number: int, model: Any, batch_size: int, **options: Any) -> dict[str, Any]:
     """Conversations with the pixels of their video; some batches keep the oracle's facts."""
-    sample = chat_sample(number, model, batch_size, hard_share)
+    sample = chat_sample(number, model, batch_size, **options)
     rehearses = np.random.default_rng((number // batch_size, 6)).random() < REHEARSAL_SHARE
     if sample["video"] is not None and not rehearses:
         rng = np.random.default_rng((number, 7))

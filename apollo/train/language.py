@@ -143,17 +143,27 @@ def greetings(rng: np.random.Generator, video: Video) -> list[list[Turn]]:
     return [conversation(rng, video, turns=2, kinds=("chat",), language=language) for _ in range(4)]
 
 
-def scenes_of_batch(batch: int) -> int:
+def scenes_of_batch(batch: int, max_scenes: int) -> int:
     """How many scenes the videos of a batch have; alike, so that little of it is padding."""
-    return int(np.random.default_rng((batch, 4)).choice(4, p=SCENE_SHARES)) + 1
+    shares = np.array(SCENE_SHARES[:max_scenes])
+    rng = np.random.default_rng((batch, 4))
+    return int(rng.choice(max_scenes, p=shares / shares.sum())) + 1
 
 
 def chat_sample(
-    number: int, model: Any, batch_size: int, hard_share: float = 0.0
+    number: int,
+    model: Any,
+    batch_size: int,
+    hard_share: float = 0.0,
+    max_scenes: int = len(SCENE_SHARES),
 ) -> dict[str, Any]:
-    """Conversations in one row, and the facts of the video's clips (None without a video)."""
+    """Conversations in one row, and the facts of the video's clips (None without a video).
+
+    Besides a few of every kind, `hard_share` of the questions are of HARD_KINDS.
+    """
     rng = np.random.default_rng((number, 3))
-    video = video_from_seed(number, num_scenes=scenes_of_batch(number // batch_size))
+    num_scenes = scenes_of_batch(number // batch_size, max_scenes)
+    video = video_from_seed(number, num_scenes=num_scenes)
     shows = rng.random() >= TEXT_ONLY_SHARE
     chats = chats_about(rng, video, hard_share) if shows else greetings(rng, video)
     tokens_per_clip = model.config.tokens_per_clip
