@@ -66,11 +66,11 @@ def test_it_answers_about_videos_it_never_saw_and_only_when_it_sees_them(nano: A
     """Held-out combinations, in English and Chinese, one scene and more."""
     kinds = ("object", "motion", "background", "first", "last", "word")
     results = score(nano, num_videos=12, scenes=(1, 2, 3), kinds=kinds, seed=8_000_000_000)
-    assert len(results) >= 120
-    seen = sum(row.right(SHOWN) for row in results) / len(results)
-    blind = sum(row.right(BLIND) for row in results) / len(results)
-    assert seen >= 0.7
-    assert blind <= 4 / 24
+    # of a grey video it is true that it has no text
+    visible = [row for row in results if row.wanted not in (phrases.NO_TEXT, phrases_zh.NO_TEXT)]
+    assert len(results) >= 120 and len(visible) >= 100
+    assert sum(row.right(SHOWN) for row in results) / len(results) >= 0.85
+    assert sum(row.right(BLIND) for row in visible) / len(visible) <= 0.15
 
 
 def test_it_says_yes_to_what_is_there_and_no_to_what_is_not(nano: Any) -> None:
@@ -80,7 +80,7 @@ def test_it_says_yes_to_what_is_there_and_no_to_what_is_not(nano: Any) -> None:
     for verdict, ends in VERDICTS.items():
         right = [result.right() for result in results if result.wanted.endswith(ends)]
         assert len(right) >= 40, verdict
-        assert sum(right) >= 0.6 * len(right), verdict
+        assert sum(right) >= 0.8 * len(right), verdict
 
 
 def test_it_says_what_it_is(nano: Any) -> None:
