@@ -24,6 +24,7 @@ from apollo.train.command import RECIPES
 from apollo.train.joint import ConnectTask, JointTask, SlotTask, connect_sample, joint_sample
 from apollo.train.language import (
     HARD_KINDS,
+    RARE_KINDS,
     LanguageTask,
     chat_sample,
     chats_about,
@@ -231,27 +232,33 @@ def test_the_forms_of_a_name_start_alike(model: Any) -> None:
 
 def test_options_are_checked_and_change_what_is_asked() -> None:
     stage = Stage("s", {"llm": 1.0}, task="cartoon language", num_steps=2, options={"hard": 1})
-    with pytest.raises(RecipeError, match='no option "hard"; it has only hard_share, max'):
+    with pytest.raises(
+        RecipeError, match='no option "hard"; it has only hard_share, rare_share, max'
+    ):
         language_task(stage, start())
     with pytest.raises(RecipeError, match="options.hard_share is 2; choose a number from 0 to 1"):
         language_task(replace(stage, options={"hard_share": 2}), start())
+    with pytest.raises(RecipeError, match="hard_share and rare_share are together more than all"):
+        language_task(replace(stage, options={"hard_share": 0.6, "rare_share": 0.6}), start())
     for wrong in (0, 5, 2.0, True, "all"):
         with pytest.raises(RecipeError, match="max_scenes is .*whole number from 1 to 4"):
             language_task(replace(stage, options={"max_scenes": wrong}), start())
     with pytest.raises(RecipeError, match='no option "hard_share"; it has none'):
         image_task(replace(stage, task="cartoon image", options={"hard_share": 1}), start())
-    video = video_from_seed(3, num_scenes=2)
     kinds: list[set[str]] = []
-    for share in (0.0, 1.0):
+    for shares in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)):
         turns = [
             turn
-            for seed in range(9)
-            for chat in chats_about(np.random.default_rng(seed), video, share)
+            for seed in range(40)
+            for chat in chats_about(
+                np.random.default_rng(seed), video_from_seed(seed, num_scenes=2), *shares
+            )
             if len(chat) == 1
             for turn in chat
         ]
         kinds.append({turn.kind for turn in turns})
     assert kinds[1] == set(HARD_KINDS) and kinds[0] > kinds[1]
+    assert kinds[2] == set(RARE_KINDS)
     for most in (1, 2, 4):
         scenes = {scenes_of_batch(batch, most) for batch in range(60)}
         assert scenes == set(range(1, most + 1))

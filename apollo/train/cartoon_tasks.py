@@ -6,6 +6,7 @@ language   the LLM on perfect facts instead of video      (language.py)
 slots      towers and connector give the facts of a clip  (joint.py)
 connect    the same in the vectors the LLM knows          (joint.py)
 joint      conversations about videos, end to end         (joint.py)
+polish     more of them, where joint left off             (joint.py)
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from apollo.train.vision import ImageTask, VideoTask
 
 RESULT = "weights.safetensors"
 PROMPTS = 12  # of the text around the clips among the tokenizer's texts, a clip longer each
-STREAMS = ("image", "video", "language", "slots", "connect", "joint")
+STREAMS = ("image", "video", "language", "slots", "connect", "joint", "polish")
 
 
 class Loss(nn.Module):
@@ -108,11 +109,16 @@ class CartoonTask:
         return ()
 
     def save(self, folder: Path) -> None:
-        if self._save is not None:  # a whole model: no stage comes after it
+        if self._save is not None:
             self._save(folder)
-            return
-        named = self.module.learner.named_parameters()
-        save_file({name: p.detach().contiguous() for name, p in named}, folder / RESULT)
+        else:
+            save_learner(self.module.learner, folder)
+
+
+def save_learner(learner: nn.Module, folder: Path) -> None:
+    """What a later stage takes, in full precision."""
+    named = learner.named_parameters()
+    save_file({name: p.detach().contiguous() for name, p in named}, folder / RESULT)
 
 
 def load_learner(learner: nn.Module, start: Start, taken: str) -> None:
@@ -143,18 +149,27 @@ def tokenizer_texts() -> Iterator[str]:
         yield from pieces_of(text)
 
 
+SHARES = ("hard_share", "rare_share")
+
+
 def chat_options(stage: Stage, start: Start) -> dict[str, Any]:
     """What a stage of conversations may be told: `chat_sample` says what it means.
 
     Raises:
         RecipeError: an option is unknown or has a value that it cannot have.
     """
-    check_options(stage, start, "hard_share", "max_scenes")
-    share = stage.options.get("hard_share", 0.0)
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+    check_options(stage, start, *SHARES, "max_scenes")
+    shares = {name: stage.options.get(name, 0.0) for name in SHARES}
+    for name, share in shares.items():
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise RecipeError(
+                f'{start.recipe}, stage "{stage.name}": options.{name} is {share!r}; choose a '
+                "number from 0 to 1."
+            )
+    if sum(shares.values()) > 1:
         raise RecipeError(
-            f'{start.recipe}, stage "{stage.name}": options.hard_share is {share!r}; choose a '
-            "number from 0 to 1."
+            f'{start.recipe}, stage "{stage.name}": {" and ".join(SHARES)} are together more than '
+            "all questions; choose at most 1."
         )
     most = stage.options.get("max_scenes", len(SCENE_SHARES))
     if type(most) is not int or not 1 <= most <= len(SCENE_SHARES):
@@ -162,7 +177,7 @@ def chat_options(stage: Stage, start: Start) -> dict[str, Any]:
             f'{start.recipe}, stage "{stage.name}": options.max_scenes is {most!r}; choose a '
             f"whole number from 1 to {len(SCENE_SHARES)}."
         )
-    return {"hard_share": float(share), "max_scenes": most}
+    return {**shares, "max_scenes": most}
 
 
 def check_options(stage: Stage, start: Start, *known: str) -> None:
@@ -245,11 +260,13 @@ def connect_task(stage: Stage, start: Start) -> CartoonTask:
     return CartoonTask("connect", start, learner, parts, make, collate)
 
 
-def joint_task(stage: Stage, start: Start) -> CartoonTask:
+def joint_task(stage: Stage, start: Start, stream: str = "joint") -> CartoonTask:
     options = chat_options(stage, start)
     language, model = _talking_model(start)
     load_learner(ConnectTask(language, model), start, "connect")
     learner = JointTask(language, model)
+    if stream != "joint":
+        load_learner(learner, start, "joint")
     parts: dict[str, list[nn.Module]] = {
         "connector": [model.mm_connector],
         "llm": [model.llm, language.oracle],
@@ -258,7 +275,12 @@ def joint_task(stage: Stage, start: Start) -> CartoonTask:
     together = partial(collate_chats, tokenizer=model.tokenizer)
 
     def save(folder: Path) -> None:
+        save_learner(learner, folder)
         model.bfloat16().save_pretrained(folder)  # half the size, the same answers
         model.float()
 
-    return CartoonTask("joint", start, learner, parts, make, together, save)
+    return CartoonTask(stream, start, learner, parts, make, together, save)
+
+
+def polish_task(stage: Stage, start: Start) -> CartoonTask:
+    return joint_task(stage, start, "polish")

@@ -33,6 +33,8 @@ WHOLE_TURNS = 8
 CHINESE_SHARE = 0.35
 # are learned last: something must be compared, or found by what is beside it
 HARD_KINDS = ("choice", "yesno", "not_shown", "next", "before", "list", "describe")
+# can be asked of few scenes, so they are seldom met
+RARE_KINDS = ("position", "relation", "second_object", "at")
 TEXT_ONLY_SHARE = 0.02  # greetings without a video
 SLOT_SPREAD = 0.3  # of fresh slot vectors; at 1 they would drown the words
 WORD_GAIN = 0.5  # of the words in a clip's tokens, at first
@@ -115,9 +117,9 @@ def facts_of_video(video: Video) -> Tensor:
 
 
 def chats_about(
-    rng: np.random.Generator, video: Video, hard_share: float = 0.0
+    rng: np.random.Generator, video: Video, hard_share: float = 0.0, rare_share: float = 0.0
 ) -> list[list[Turn]]:
-    """Conversations about one video, each to be had alone; `hard_share` are of HARD_KINDS."""
+    """Conversations about one video, each to be had alone, with shares of HARD and RARE_KINDS."""
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
     if rng.random() < WHOLE_SHARE:
         follow_ups = bool(rng.random() < 0.5)
@@ -125,11 +127,13 @@ def chats_about(
             rng, video, turns=WHOLE_TURNS, language=language, follow_ups=follow_ups
         )
         return [whole]
-    num_hard = round(CHATS * hard_share)
-    chats = [[turn] for turn in conversation(rng, video, turns=CHATS - num_hard, language=language)]
-    if num_hard:
-        hard = conversation(rng, video, turns=num_hard, kinds=HARD_KINDS, language=language)
-        chats += [[turn] for turn in hard]
+    more = {HARD_KINDS: round(CHATS * hard_share), RARE_KINDS: round(CHATS * rare_share)}
+    any_kind = conversation(rng, video, turns=CHATS - sum(more.values()), language=language)
+    chats = [[turn] for turn in any_kind]
+    for kinds, turns in more.items():
+        if turns:
+            asked = conversation(rng, video, turns=turns, kinds=kinds, language=language)
+            chats += [[turn] for turn in asked]
     for _ in range(FOLLOW_UP_CHATS):
         chats.append(
             conversation(rng, video, turns=FOLLOW_UP_TURNS, language=language, follow_ups=True)
@@ -154,18 +158,18 @@ def chat_sample(
     number: int,
     model: Any,
     batch_size: int,
-    hard_share: float = 0.0,
     max_scenes: int = len(SCENE_SHARES),
+    **shares: float,
 ) -> dict[str, Any]:
     """Conversations in one row, and the facts of the video's clips (None without a video).
 
-    Besides a few of every kind, `hard_share` of the questions are of HARD_KINDS.
+    `shares` are those of `chats_about`.
     """
     rng = np.random.default_rng((number, 3))
     num_scenes = scenes_of_batch(number // batch_size, max_scenes)
     video = video_from_seed(number, num_scenes=num_scenes)
     shows = rng.random() >= TEXT_ONLY_SHARE
-    chats = chats_about(rng, video, hard_share) if shows else greetings(rng, video)
+    chats = chats_about(rng, video, **shares) if shows else greetings(rng, video)
     tokens_per_clip = model.config.tokens_per_clip
     block = clips_block(video.num_clips, CLIP_DURATION_S, tokens_per_clip) if shows else None
     pairs = [[(turn.question, turn.answer) for turn in chat] for chat in chats]
