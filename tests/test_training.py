@@ -238,7 +238,7 @@ def test_options_are_checked_and_change_what_is_asked() -> None:
         language_task(stage, start())
     with pytest.raises(RecipeError, match="options.hard_share is 2; choose a number from 0 to 1"):
         language_task(replace(stage, options={"hard_share": 2}), start())
-    with pytest.raises(RecipeError, match="hard_share and rare_share are together more than all"):
+    with pytest.raises(RecipeError, match="hard_share and rare_share are together 1.2; choose at"):
         language_task(replace(stage, options={"hard_share": 0.6, "rare_share": 0.6}), start())
     for wrong in (0, 5, 2.0, True, "all"):
         with pytest.raises(RecipeError, match="max_scenes is .*whole number from 1 to 4"):

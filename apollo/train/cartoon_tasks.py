@@ -6,7 +6,8 @@ language   the LLM on perfect facts instead of video      (language.py)
 slots      towers and connector give the facts of a clip  (joint.py)
 connect    the same in the vectors the LLM knows          (joint.py)
 joint      conversations about videos, end to end         (joint.py)
-polish     more of them, where joint left off             (joint.py)
+places     connect again, on clips of what comes seldom   (joint.py)
+polish     conversations again, with that                 (joint.py)
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from apollo.train.cartoon.questions import all_texts
 from apollo.train.cartoon.samples import SEED_STRIDE, clip_sample, collate, frame_sample
 from apollo.train.cartoon.vocabulary import pieces_of
 from apollo.train.cartoon.world import CLIP_DURATION_S
+from apollo.train.cartoon_options import chat_options, check_options, share_options
 from apollo.train.joint import ConnectTask, JointTask, SlotTask, connect_sample, joint_sample
-from apollo.train.language import SCENE_SHARES, LanguageTask, chat_sample, collate_chats
+from apollo.train.language import LanguageTask, chat_sample, collate_chats
 from apollo.train.names import start_with_names
 from apollo.train.nano_model import (
     GRID,
@@ -49,7 +51,7 @@ from apollo.train.vision import ImageTask, VideoTask
 
 RESULT = "weights.safetensors"
 PROMPTS = 12  # of the text around the clips among the tokenizer's texts, a clip longer each
-STREAMS = ("image", "video", "language", "slots", "connect", "joint", "polish")
+STREAMS = ("image", "video", "language", "slots", "connect", "joint", "places", "polish")
 
 
 class Loss(nn.Module):
@@ -149,48 +151,6 @@ def tokenizer_texts() -> Iterator[str]:
         yield from pieces_of(text)
 
 
-SHARES = ("hard_share", "rare_share")
-
-
-def chat_options(stage: Stage, start: Start) -> dict[str, Any]:
-    """What a stage of conversations may be told: `chat_sample` says what it means.
-
-    Raises:
-        RecipeError: an option is unknown or has a value that it cannot have.
-    """
-    check_options(stage, start, *SHARES, "max_scenes")
-    shares = {name: stage.options.get(name, 0.0) for name in SHARES}
-    for name, share in shares.items():
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise RecipeError(
-                f'{start.recipe}, stage "{stage.name}": options.{name} is {share!r}; choose a '
-                "number from 0 to 1."
-            )
-    if sum(shares.values()) > 1:
-        raise RecipeError(
-            f'{start.recipe}, stage "{stage.name}": {" and ".join(SHARES)} are together more than '
-            "all questions; choose at most 1."
-        )
-    most = stage.options.get("max_scenes", len(SCENE_SHARES))
-    if type(most) is not int or not 1 <= most <= len(SCENE_SHARES):
-        raise RecipeError(
-            f'{start.recipe}, stage "{stage.name}": options.max_scenes is {most!r}; choose a '
-            f"whole number from 1 to {len(SCENE_SHARES)}."
-        )
-    return {**shares, "max_scenes": most}
-
-
-def check_options(stage: Stage, start: Start, *known: str) -> None:
-    """Raises `RecipeError` for an option that the task does not have."""
-    for name in stage.options:
-        if name not in known:
-            has = f"it has only {', '.join(known)}" if known else "it has none"
-            raise RecipeError(
-                f'{start.recipe}, stage "{stage.name}": the task "{stage.task}" has no option '
-                f'"{name}"; {has}.'
-            )
-
-
 def image_task(stage: Stage, start: Start) -> CartoonTask:
     check_options(stage, start)
     torch.manual_seed(start.seed)
@@ -254,23 +214,49 @@ def connect_task(stage: Stage, start: Start) -> CartoonTask:
     with torch.no_grad():  # all of the connector that sees, with the last norm that the LLM knows
         for name, parameter in norm.named_parameters():
             parameter.copy_(known[name])
+    return _clips_to_vectors("connect", start, ConnectTask(language, model))
+
+
+def places_task(stage: Stage, start: Start) -> CartoonTask:
+    shares = ("place_share", "many_share")
+    check_options(stage, start, *shares)
+    language, model = _talking_model(start)
     learner = ConnectTask(language, model)
+    load_learner(learner, start, "connect")
+    load_learner(JointTask(language, model), start, "joint")
+    return _clips_to_vectors("places", start, learner, **share_options(stage, start, *shares))
+
+
+def _clips_to_vectors(
+    stream: str, start: Start, learner: ConnectTask, **shares: Any
+) -> CartoonTask:
     parts = {"towers": [learner.towers], "connector": [learner.connector, learner.match]}
-    make = partial(connect_sample, transforms=model.vision_tower.vision_processor)
-    return CartoonTask("connect", start, learner, parts, make, collate)
+    make = partial(connect_sample, transforms=learner.towers.vision_processor, **shares)
+    return CartoonTask(stream, start, learner, parts, make, collate)
 
 
-def joint_task(stage: Stage, start: Start, stream: str = "joint") -> CartoonTask:
-    options = chat_options(stage, start)
+def joint_task(stage: Stage, start: Start) -> CartoonTask:
     language, model = _talking_model(start)
     load_learner(ConnectTask(language, model), start, "connect")
+    return _conversations("joint", stage, start, JointTask(language, model), model)
+
+
+def polish_task(stage: Stage, start: Start) -> CartoonTask:
+    language, model = _talking_model(start)
     learner = JointTask(language, model)
-    if stream != "joint":
-        load_learner(learner, start, "joint")
+    load_learner(learner, start, "joint")
+    load_learner(ConnectTask(language, model), start, "places")
+    return _conversations("polish", stage, start, learner, model)
+
+
+def _conversations(
+    stream: str, stage: Stage, start: Start, learner: JointTask, model: ApolloForCausalLM
+) -> CartoonTask:
     parts: dict[str, list[nn.Module]] = {
-        "connector": [model.mm_connector],
-        "llm": [model.llm, language.oracle],
+        "connector": [learner.connector],
+        "llm": [learner.llm, learner.language.oracle],
     }
+    options = chat_options(stage, start)
     make = partial(joint_sample, model=model, batch_size=stage.global_batch, **options)
     together = partial(collate_chats, tokenizer=model.tokenizer)
 
@@ -280,7 +266,3 @@ def joint_task(stage: Stage, start: Start, stream: str = "joint") -> CartoonTask
         model.float()
 
     return CartoonTask(stream, start, learner, parts, make, together, save)
-
-
-def polish_task(stage: Stage, start: Start) -> CartoonTask:
-    return joint_task(stage, start, "polish")

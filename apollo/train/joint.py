@@ -3,6 +3,8 @@
 slots     clips -> facts: latent k gives fact k, through linear heads that are dropped later
 connect   clips -> the oracle's vectors: what latent k says, said as the LLM says it
 joint     conversations about videos, loss on the answers (towers frozen)
+places    as connect, towards what the LLM became in joint, on clips that come too seldom before
+polish    as joint
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from apollo.train.cartoon.facts import SLOT_SIZES
 from apollo.train.cartoon.labels import facts_of_clip
 from apollo.train.cartoon.render import clip_times_s
 from apollo.train.cartoon.samples import (
+    SEED_STRIDE,
     Batch,
     a_clip,
     frames_at,
@@ -32,15 +35,31 @@ ORACLE_SHARE = 0.2  # weight of staying at the oracle's vectors
 OWNER_SHARE = 0.3  # weight of saying in every slot which object it is about
 START_SHARPNESS = 0.05  # of the match between a visual token and the values of its slot
 REHEARSAL_SHARE = 0.25  # of joint batches keep the oracle in place of the clips
+MANY = 3  # things of a kind that are hard to count
+MOST_TRIES = 100  # to find a clip that was asked for; one in seven has a place
 
 
-def connect_sample(number: int, transforms: list[Any]) -> Batch:
-    """One clip as both towers see it, with its facts."""
+def connect_sample(
+    number: int, transforms: list[Any], place_share: float = 0.0, many_share: float = 0.0
+) -> Batch:
+    """One clip as both towers see it, with its facts.
+
+    Shares of the clips surely show where a thing stands (or beside what), or MANY of a thing.
+    """
     rng = np.random.default_rng((number, 5))
-    video, clip = a_clip(rng, number)
+    chance = rng.random() if place_share or many_share else 1.0
+    for attempt in range(MOST_TRIES):
+        video, clip = a_clip(rng, number + attempt * SEED_STRIDE)
+        facts = facts_of_clip(video, clip)
+        if chance < place_share:
+            found = facts["place"] > 0
+        else:
+            found = chance >= place_share + many_share or facts["count"] >= MANY
+        if found:
+            break
     frames = frames_at(video, clip_times_s(clip), rng, sample_aspect(rng))
     pixels = {str(i): transform(frames) for i, transform in enumerate(transforms)}
-    return {**pixels, "facts": facts_of_clip(video, clip)}
+    return {**pixels, "facts": facts}
 
 
 class SlotTask(nn.Module):

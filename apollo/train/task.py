@@ -75,6 +75,7 @@ TASKS: dict[str, str] = {
     "cartoon slots": "apollo.train.cartoon_tasks:slots_task",
     "cartoon connect": "apollo.train.cartoon_tasks:connect_task",
     "cartoon joint": "apollo.train.cartoon_tasks:joint_task",
+    "cartoon places": "apollo.train.cartoon_tasks:places_task",
     "cartoon polish": "apollo.train.cartoon_tasks:polish_task",
 }
 
