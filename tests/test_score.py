@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from apollo.train.cartoon.judge import is_right
 from apollo.train.cartoon.world import Video, cut_elsewhere, video_from_seed
-from apollo.train.score import GREEDY, LANGUAGES, TURNS, score
+from apollo.train.score import GREEDY, LANGUAGES, TURNS, main, score
 from apollo.train.score_table import Scored, interval, table, turns_table
 from apollo.train.views import BLIND, SHOWN, VIEWS, Shot
 from apollo.video import probe
@@ -92,3 +93,15 @@ def test_the_tables() -> None:
     assert "| 2 | 1 | 100.0 % |" in turns and "| zh | 1 | 100.0 % |" in turns
     low, high = interval(8, 10)
     assert low == pytest.approx(49.0, abs=0.1) and high == pytest.approx(94.3, abs=0.1)
+
+
+def test_the_command_writes_every_question_under_views_of_ones_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("apollo.load", lambda model, adapter: Parrot())
+    file = tmp_path / "answers.jsonl"
+    main(["--videos", "1", "--scenes", "2", "--views", "none", "3:4", "--output", str(file)])
+    rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    assert len(rows) == TURNS
+    assert all(row["right"] == {"none": False, "3:4": False} for row in rows)
+    assert "| 2 | all | 4 | 0.0 % | 0 to 49 | 0.0 % |" in capsys.readouterr().out

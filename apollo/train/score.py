@@ -121,7 +121,10 @@ def main(arguments: list[str] | None = None) -> None:
         wordings=options.wordings,
     )
     if options.output:
-        rows = (json.dumps({**asdict(row), "right": row.right()}) for row in results)
+        rows = (
+            json.dumps({**asdict(row), "right": {view: row.right(view) for view in row.given}})
+            for row in results
+        )
         options.output.write_text("\n".join(rows) + "\n", encoding="utf-8")
     sys.stdout.write(f"{table(results)}\n\n{turns_table(results)}\n")
 
