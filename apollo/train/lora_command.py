@@ -43,7 +43,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--steps", type=int, help="steps of training (default 400)")
     train.add_argument("--batch", type=int, help="conversations in a step (default 8)")
     train.add_argument(
-        "--lr", type=float, help="learning rate (default 2e-3 for nano, 2e-4 for others)"
+        "--lr", type=float, help="learning rate (default 1e-3 for nano, 2e-4 for others)"
     )
     train.add_argument(
         "--quantization", choices=["8bit", "4bit"], help="hold the base's LLM in so few bits"

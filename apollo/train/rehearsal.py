@@ -20,7 +20,7 @@ from apollo.train.cartoon.encode import write_video
 from apollo.train.cartoon.questions import conversation
 from apollo.train.cartoon.world import Video, video_from_seed
 
-NUM_VIDEOS = 96
+NUM_VIDEOS = 160
 FIRST_SEED = 7_000_000
 SCENES = (1, 1, 2, 3)  # in turn
 SIZE_PX, FPS = 160, 8
