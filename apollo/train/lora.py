@@ -50,7 +50,7 @@ FILES = (PEFT_CONFIG, OWN_CONFIG, WEIGHTS)  # the weights last: without them the
 # enough. nano is small and needs larger steps.
 TARGETS = {NANO: ("llm", "connector"), OTHERS: ("llm",)}
 RATES = {NANO: 1e-3, OTHERS: 2e-4}
-REHEARSED = {NANO: 0.5, OTHERS: 0.0}
+REHEARSED = {NANO: 0.6, OTHERS: 0.0}
 NUM_STEPS, BATCH = 400, 8  # nano: a few minutes on two cores
 WARMUP_SHARE = 0.05
 SAVE_EVERY = 50

@@ -52,7 +52,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--rehearse",
         type=float,
         metavar="SHARE",
-        help="share of cartoon questions, so that nano forgets nothing (default 0.5; others 0)",
+        help="share of cartoon questions, so that nano forgets nothing (default 0.6; others 0)",
     )
     train.add_argument(
         "--minutes", type=float, help="stop cleanly after so long; the same command goes on"
