@@ -126,6 +126,21 @@ def save_adapter(model: ApolloForCausalLM, folder: str | Path, name: str | None 
     write_adapter(AdapterFiles(Path(folder), attached.config, attached.base), tensors, peft_config)
 
 
+def read_adapter_for(folder: str | Path, base: Identity) -> AdapterFiles:
+    """Reads an adapter's settings, if it was made for this base.
+
+    Raises:
+        AdapterError: no adapter there, or made for another base.
+    """
+    files = read_adapter(folder)
+    if files.base.digest != base.digest:
+        raise AdapterError(
+            f"The adapter {folder} was made for {files.base}, but the model is {base}; load the "
+            "model it was made for."
+        )
+    return files
+
+
 def load_adapter(model: ApolloForCausalLM, folder: str | Path, name: str | None = None) -> str:
     """Puts a saved adapter on the model, uses it, and returns its name (the folder's by default).
 
@@ -136,12 +151,8 @@ def load_adapter(model: ApolloForCausalLM, folder: str | Path, name: str | None 
     """
     from peft.utils import set_peft_model_state_dict
 
-    files, own = read_adapter(folder), _base_of(model)
-    if files.base.digest != own.digest:
-        raise AdapterError(
-            f"The adapter {folder} was made for {files.base}, but the model is {own}; load the "
-            "model it was made for."
-        )
+    own = _base_of(model)
+    files = read_adapter_for(folder, own)
     tensors, digest = files.tensors()
     try:
         layers = target_layers(model, files.config.targets)

@@ -18,7 +18,14 @@ import torch
 from asking import SHORT, TEN_S, VIDEOS
 
 from apollo.choices import question_text
-from apollo.errors import AdapterError, DataError, PromptError, SettingError, VideoError
+from apollo.errors import (
+    AdapterError,
+    CheckpointError,
+    DataError,
+    PromptError,
+    SettingError,
+    VideoError,
+)
 from apollo.evaluate import answering
 from apollo.evaluate import command as evaluate_command
 from apollo.evaluate.answering import Answerer
@@ -467,6 +474,15 @@ def test_an_adapter_is_evaluated_apart_from_its_base(tmp_path: Path, nano: Any) 
     assert (tmp_path / "out" / "answers.jsonl").read_bytes().count(b"\n") == 4
     with pytest.raises(AdapterError, match="gone"):
         run_here(data, tmp_path / "out", "--adapter", str(tmp_path / "gone"))
+    own = tmp_path / "mine" / "apollo_adapter.json"
+    own.write_text(own.read_text().replace('"digest": "', '"digest": "0'))
+    for flag, other, error in (
+        ("--adapter", "mine", AdapterError),
+        ("--model", "gone", CheckpointError),
+    ):
+        with pytest.raises(error, match=other):
+            run_here(Path("nano-bench"), tmp_path / "bench", flag, str(tmp_path / other))
+    assert not list((tmp_path / "bench").iterdir())  # said before its videos are drawn
 
 
 def test_nano_bench_is_rendered_once_and_again_when_it_changed(

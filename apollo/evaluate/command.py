@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     check_report_possible()
     processes = launched_processes(args.device)
     make_folder(args.output)
+    if args.data == NANO_BENCH:  # its videos take a while to draw
+        check_model(args.model, args.adapter)
     questions = wanted_questions(args, processes)
     ablations = [name for name in ABLATIONS if name in args.ablate]
     columns = ask(args, args.model, args.adapter, questions, ablations, args.output, processes)
@@ -92,6 +94,22 @@ def model_name(model: str, adapter: Path | None) -> str:
     """What a report calls the model: no more of a path than its last part."""
     name = Path(model).name if Path(model).is_dir() else model
     return f"{name} + {adapter.name}" if adapter else name
+
+
+def check_model(model: str, adapter: Path | None) -> None:
+    """The model is there, and the adapter is for it; the model itself is not loaded yet.
+
+    Raises:
+        CheckpointError, AdapterError: it is not.
+    """
+    from apollo import checkpoint
+    from apollo.adapters import read_adapter_for
+    from apollo.identity import identify
+    from apollo.models import card_of
+
+    folder = checkpoint.find(card_of(model).source)
+    if adapter is not None:
+        read_adapter_for(adapter, identify(folder))
 
 
 def make_folder(folder: Path) -> None:

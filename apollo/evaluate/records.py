@@ -195,7 +195,8 @@ def _question(record: dict[str, Any], at: str, videos: Path) -> Question:
     video = videos / record["video"]
     if "\0" in record["video"] or not video.is_file():
         raise DataError(
-            f"{at}: no such video file: {record['video']}; paths are relative to {videos}."
+            f"{at}: no such video file: {record['video']}; paths are relative to "
+            f"{videos.resolve()}."
         )
     answer = _letter(record["answer"], options, at) if options else record["answer"].strip()
     return Question(

@@ -37,7 +37,7 @@ def share_options(stage: Stage, start: Start, *names: str) -> dict[str, float]:
                 f'{start.recipe}, stage "{stage.name}": options.{name} is {share!r}; choose a '
                 "number from 0 to 1."
             )
-    if sum(shares.values()) > 1:
+    if sum(shares.values()) > 1 + 1e-9:  # 0.1 + 0.2 + 0.7 is a whole
         raise RecipeError(
             f'{start.recipe}, stage "{stage.name}": {" and ".join(names)} are together '
             f"{sum(shares.values()):g}; choose at most 1."

@@ -12,8 +12,9 @@ polish     conversations again, with that                 (joint.py)
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,8 @@ def load_learner(learner: nn.Module, start: Start, taken: str) -> None:
     """The weights that an earlier stage left."""
     if taken not in start.takes:
         raise RecipeError(f'{start.recipe}: a stage needs "{taken}" among the stages it takes.')
+    if start.is_check:
+        return
     parameters = dict(learner.named_parameters())
     with torch.no_grad():
         for name, tensor in load_file(start.takes[taken] / RESULT).items():
@@ -136,9 +139,14 @@ def load_learner(learner: nn.Module, start: Start, taken: str) -> None:
 def fresh_model(seed: int) -> ApolloForCausalLM:
     """The whole model before training, with its tokenizer."""
     torch.manual_seed(seed)
-    model = build_nano(train_tokenizer(tokenizer_texts(), MAX_LENGTH))
+    model = build_nano(copy.deepcopy(_tokenizer()))
     start_with_names(model)
     return model
+
+
+@cache
+def _tokenizer() -> Any:
+    return train_tokenizer(tokenizer_texts(), MAX_LENGTH)
 
 
 def tokenizer_texts() -> Iterator[str]:

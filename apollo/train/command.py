@@ -20,8 +20,6 @@ from apollo.errors import RecipeError
 RECIPES = Path(__file__).parent / "recipes"
 log = logging.getLogger(__name__)
 
-CACHE = "features"
-
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -42,7 +40,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         dest="changes",
         help="another value than the recipe's; may be given several times",
     )
-    parser.add_argument("--check", action="store_true", help="check the recipe and show the plan")
+    parser.add_argument(
+        "--check", action="store_true", help="check recipe, data and model, and show the plan"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,12 +59,13 @@ def run(args: argparse.Namespace) -> int:
             )
     if args.minutes is not None and args.minutes <= 0:
         raise RecipeError(f"--minutes is {args.minutes:g}; it must be above 0.")
-    if args.check:
-        sys.stdout.write(plan(recipe, output, chosen))
-        return 0
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     is_first = os.environ.get("RANK", "0") == "0"  # of several processes only one speaks
     logging.getLogger("apollo").setLevel(logging.INFO if is_first else logging.ERROR)
+    if args.check:
+        _check(recipe, output, chosen)
+        sys.stdout.write(plan(recipe, output, chosen))
+        return 0
     run_stages(
         recipe,
         output,
@@ -79,6 +80,14 @@ def run(args: argparse.Namespace) -> int:
 def _recipe_file(name: str) -> Path:
     own = RECIPES / f"{name}.yaml"
     return own if own.is_file() and not Path(name).is_file() else Path(name)
+
+
+def _check(recipe: Any, output: Path, chosen: list[str]) -> None:
+    from apollo.train.ahead import check_stages, check_takes
+
+    stages = [stage for stage in recipe.stages if stage.name in chosen]
+    check_takes(recipe, stages, output)
+    check_stages(recipe, stages, output)
 
 
 def plan(recipe: Any, output: Path, chosen: list[str]) -> str:
@@ -108,37 +117,36 @@ def run_stages(
     """Runs the chosen stages in the recipe's order; returns whether all are complete.
 
     Raises:
-        RecipeError, DataError: something is wrong; said before the first step of the stage.
+        ApolloError: something is wrong; said before the first step of the first stage.
     """
     import torch
 
+    from apollo.train.ahead import check_stages, check_takes, start_of
     from apollo.train.stage_run import train_stage
-    from apollo.train.task import Start, build_task
+    from apollo.train.task import build_task
 
     if threads:
         torch.set_num_threads(threads)
     began_s = time.monotonic()
+    to_do = []
     for stage in recipe.stages:
-        if stage.name not in chosen:
-            continue
+        if stage.name in chosen and not fresh and (output / stage.name / "result").is_dir():
+            log.info("Stage %s is complete.", stage.name)
+        elif stage.name in chosen:
+            to_do.append(stage)
+    check_takes(recipe, to_do, output)
+    if len(to_do) > 1:
+        check_stages(recipe, to_do, output)
+    for stage in to_do:
         folder = output / stage.name
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
-        if (folder / "result").is_dir():
-            log.info("Stage %s is complete.", stage.name)
-            continue
-        where = f'{recipe.file}, stage "{stage.name}"'
-        takes = {name: output / name / "result" for name in recipe.takes(stage)}
-        for name, result in takes.items():
-            if not result.is_dir():
-                raise RecipeError(f"{where}: the stage it goes on from, {name}, is not complete.")
-        start = Start(recipe.file, recipe.model, recipe.seed, takes, output / CACHE)
         left = None if minutes is None else minutes - (time.monotonic() - began_s) / 60
         complete = train_stage(
             stage,
-            partial(build_task, stage, start),
+            partial(build_task, stage, start_of(recipe, stage, output)),
             folder,
-            where=where,
+            where=f'{recipe.file}, stage "{stage.name}"',
             seed=recipe.seed,
             minutes=left,
         )

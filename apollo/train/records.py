@@ -231,7 +231,7 @@ def _length_s(media: Path, is_image: bool, folder: Path) -> float | str:
     """How long it lasts, a picture for ever; or what is wrong with it and what to do."""
     if not os.path.isfile(media):  # false also where a folder on the way may not be entered
         kind = "picture" if is_image else "video"
-        return f"no such {kind} file: {media}; paths are relative to {folder}."
+        return f"no such {kind} file: {media}; paths are relative to {folder.resolve()}."
     try:
         if is_image:
             read_image(media)

@@ -23,7 +23,7 @@ from apollo.cache import TokenCache
 from apollo.clips import Clip
 from apollo.errors import DataError, RecipeError, VideoError
 from apollo.model import ApolloForCausalLM
-from apollo.models import card_of
+from apollo.models import NANO_FOLDER, card_of
 from apollo.prompt import disarm, image_block, video_block
 from apollo.seeing import FRAMES_PER_IMAGE, Viewer
 from apollo.settings import Sampling
@@ -254,6 +254,8 @@ def _base_model(stage: Stage, start: Start, where: str) -> ApolloForCausalLM:
     if len(start.takes) > 1:
         raise RecipeError(f'{where}: conversations go on from one stage; "takes" names more.')
     folder = next(iter(start.takes.values()), None)
+    if start.is_check and folder is not None and not folder.is_dir():
+        folder = None if start.base else NANO_FOLDER  # of the same shape as what will be there
     if folder is None:
         if not start.base:
             raise RecipeError(f'{start.recipe}: "model" is missing; name the one to start from.')

@@ -31,6 +31,7 @@ class Start:
     seed: int
     takes: dict[str, Path]  # stage -> folder of its result
     cache: Path  # for what is dear to compute again
+    is_check: bool = False  # results of earlier stages need not be there: nothing is trained
 
 
 class Task(Protocol):
