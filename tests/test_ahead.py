@@ -15,6 +15,7 @@ from conftest import TINY
 from folders import sentence
 from train_process import train
 
+from apollo import cli
 from apollo.errors import ApolloError, DataError, RecipeError
 from apollo.train.command import RECIPES, run_stages
 from apollo.train.recipe import Recipe, read_recipe
@@ -115,3 +116,11 @@ def test_checking_draws_no_number_that_training_would_draw(folder: Path) -> None
     drawn = torch.rand(4)
     torch.manual_seed(3)
     assert torch.equal(drawn, torch.rand(4))
+
+
+def test_the_packages_own_recipes_write_where_people_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "nano-short", "--only", "image", "--check"]) == 0
+    assert f"results in {Path('runs', 'nano-short')}\n" in capsys.readouterr().out

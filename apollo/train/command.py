@@ -25,7 +25,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "recipe", metavar="RECIPE", help="a YAML file, or the name of one of the package's own"
     )
-    parser.add_argument("--output", type=Path, help="folder for all stages (default: the recipe's)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder for all stages (default: the recipe's; runs/NAME for the package's own)",
+    )
     parser.add_argument("--only", nargs="+", metavar="STAGE", help="run just these stages")
     parser.add_argument("--fresh", action="store_true", help="begin anew instead of going on")
     parser.add_argument(
@@ -50,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = read_recipe(_recipe_file(args.recipe), args.changes)
     output = args.output or recipe.output
+    if args.output is None and recipe.file.parent == RECIPES:  # nothing is written into the package
+        output = Path("runs", recipe.file.stem)
     chosen = args.only or [stage.name for stage in recipe.stages]
     for name in chosen:
         if name not in [stage.name for stage in recipe.stages]:
