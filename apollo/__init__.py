@@ -30,22 +30,22 @@ from apollo.errors import (
 from apollo.settings import Generation, Sampling
 
 if TYPE_CHECKING:
+    from apollo.catalog import MODELS
     from apollo.chat import Apollo, Done, Reading, Text, load
-    from apollo.config import ApolloConfig
-    from apollo.model import ApolloForCausalLM
-    from apollo.models import MODELS
+    from apollo.model.causal_lm import ApolloForCausalLM
+    from apollo.model.config import ApolloConfig
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "MODELS": "apollo.models",
+    "MODELS": "apollo.catalog",
     "Apollo": "apollo.chat",
     "Done": "apollo.chat",
     "Reading": "apollo.chat",
     "Text": "apollo.chat",
     "load": "apollo.chat",
-    "ApolloConfig": "apollo.config",
-    "ApolloForCausalLM": "apollo.model",
+    "ApolloConfig": "apollo.model.config",
+    "ApolloForCausalLM": "apollo.model.causal_lm",
 }
 
 __all__ = [
@@ -88,8 +88,8 @@ def _import(name: str) -> None:
 # A class registered with transformers' Auto classes wins over a checkpoint's own code, even with
 # `trust_remote_code=True`, so no downloaded code ever runs. Each module ends with its registration.
 wrapt.register_post_import_hook(
-    lambda _: _import("apollo.config"), "transformers.models.auto.configuration_auto"
+    lambda _: _import("apollo.model.config"), "transformers.models.auto.configuration_auto"
 )
 wrapt.register_post_import_hook(
-    lambda _: _import("apollo.model"), "transformers.models.auto.modeling_auto"
+    lambda _: _import("apollo.model.causal_lm"), "transformers.models.auto.modeling_auto"
 )

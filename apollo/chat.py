@@ -9,27 +9,67 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
-from apollo import adapters, checkpoint
-from apollo.cache import TokenCache
-from apollo.clips import Clip
+from apollo.adapters import lora as adapters
+from apollo.catalog import MODELS, ModelCard, card_of
 from apollo.errors import PromptError, SettingError
-from apollo.events import Done, Event, Reading, Stats, Text
-from apollo.model import ApolloForCausalLM
-from apollo.models import MODELS, ModelCard, card_of
-from apollo.placement import pick_device
-from apollo.prompt import Message, build_prompt, check_messages, tokenize
-from apollo.seeing import Viewer, Visual
+from apollo.model import checkpoint
+from apollo.model.causal_lm import ApolloForCausalLM
+from apollo.model.device import pick_device
+from apollo.model.generation import Pace, stream_text, watch_layers
+from apollo.model.prompt import Message, build_prompt, check_messages, tokenize
+from apollo.model.token_cache import TokenCache
+from apollo.model.visual_tokens import Viewer, Visual
 from apollo.settings import Generation, Sampling
-from apollo.streaming import Pace, stream_text, watch_layers
-from apollo.video import probe
+from apollo.video.clips import Clip
+from apollo.video.reader import probe
 
 __all__ = ["MODELS", "Apollo", "Done", "Event", "ModelCard", "Reading", "Stats", "Text", "load"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """`done` of `total` clips are decoded and encoded."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """The next piece of the answer; "" is a sign of life while the prompt is read."""
+
+    piece: str
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What the answer is based on and how fast it came."""
+
+    clips: int
+    covered_s: float
+    reused_visual_tokens: bool
+    prompt_tokens: int
+    answer_tokens: int
+    first_token_s: float
+    tokens_per_s: float
+    note: str | None = None  # a sentence for the person, when clips were thinned out
+
+
+@dataclass(frozen=True)
+class Done:
+    """The answer is complete."""
+
+    stats: Stats
+
+
+Event = Reading | Text | Done
 
 
 class Apollo:
@@ -139,7 +179,8 @@ class Apollo:
         ids = self._ids(messages, visual.block, generation)
         self._check_length(len(ids), generation)  # before the video is read for nothing
         if video is not None:
-            yield from self._viewer.read(visual, video)
+            for done, total in self._viewer.read(visual, video):
+                yield Reading(done, total)
         for piece in stream_text(self.model, ids, visual.tokens, generation, pace):
             yield Text(piece)
         yield Done(

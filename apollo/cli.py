@@ -10,54 +10,25 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import importlib.util
-import os
 import sys
 import typing
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apollo
+from apollo.catalog import card_of
+from apollo.demo import command as demo_command
 from apollo.evaluate import command as eval_command
 from apollo.evaluate import curate_command
-from apollo.models import card_of
 from apollo.settings import Generation, Sampling
+from apollo.terminal import ADAPTER_HELP, DEVICE_HELP, MODEL_HELP, guarded, write
 from apollo.train import command as train_command
 from apollo.train import lora_command
-
-DONE, MENDABLE, INTERRUPTED, READER_GONE = 0, 2, 130, 141
-MODEL_HELP = "nano (comes with Apollo), 1.5B, 3B, 7B, a Hugging Face id or a folder"
-ADAPTER_HELP = "folder of a LoRA adapter that was made for the model"
-DEVICE_HELP = "cpu, cuda or mps; chosen by itself when left out"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     return guarded(lambda: args.run(args))
-
-
-def guarded(work: Callable[[], object]) -> int:
-    """Runs the work; what a person caused becomes one line and an exit code, not a traceback."""
-    try:
-        work()
-        sys.stdout.flush()
-        return DONE
-    except apollo.ApolloError as error:
-        sys.stderr.write(f"apollo: {error}\n")
-        return MENDABLE
-    except KeyboardInterrupt:
-        sys.stderr.write("\n")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Python flushes stdout once more on the way out; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
-
-
-def flag_is_set(name: str) -> bool:
-    """Whether an environment variable says yes."""
-    return os.environ.get(name, "").lower() in ("1", "t", "true")
 
 
 # ---- arguments -------------------------------------------------------------------------------
@@ -84,8 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     download.set_defaults(run=run_download)
 
     page = commands.add_parser("demo", help="open the page in a browser")
-    add_demo_flags(page)
-    page.set_defaults(run=run_demo)
+    demo_command.add_flags(page)
+    page.set_defaults(run=demo_command.run)
 
     train = commands.add_parser("train", help="train a model by a recipe")
     train_command.add_flags(train)
@@ -141,31 +112,6 @@ def read_settings(args: argparse.Namespace, settings: type) -> Any:
     return settings(**{name: getattr(args, name) for name in names})
 
 
-def add_demo_flags(parser: argparse.ArgumentParser) -> None:
-    env = os.environ.get
-    parser.add_argument("--model", default=env("APOLLO_MODEL", "nano"), help=MODEL_HELP)
-    parser.add_argument("--adapter", help=ADAPTER_HELP)
-    parser.add_argument("--device", help=DEVICE_HELP)
-    parser.add_argument(
-        "--host",
-        default=env("GRADIO_SERVER_NAME", "127.0.0.1"),
-        dest="host_name",
-        help="address to serve at; 0.0.0.0 lets other machines in (default %(default)s)",
-    )
-    parser.add_argument(
-        "--port",
-        type=int,
-        default=env("GRADIO_SERVER_PORT", "7860"),
-        help="port to serve at (default %(default)s)",
-    )
-    parser.add_argument("--share", action="store_true", help="also make a public link for 72 hours")
-    parser.add_argument(
-        "--mcp",
-        action="store_true",
-        help="also offer /ask as an MCP tool, for videos with a public address",
-    )
-
-
 # ---- commands --------------------------------------------------------------------------------
 
 
@@ -203,52 +149,18 @@ def run_chat(args: argparse.Namespace) -> None:
 
 def check_video(path: str) -> None:
     """Says what is wrong with the video before a large model is downloaded or loaded for it."""
-    from apollo.video import probe  # brings the decoder, which --help must not wait for
+    from apollo.video.reader import probe  # brings the decoder, which --help must not wait for
 
     probe(path)
 
 
 def run_download(args: argparse.Namespace) -> None:
-    from apollo import checkpoint  # imports torch, which --help must not wait for
+    from apollo.model import checkpoint  # imports torch, which --help must not wait for
 
     write(f"{checkpoint.find(card_of(args.name).source)}\n")
 
 
-def run_demo(args: argparse.Namespace) -> None:
-    load_app().serve(**{k: v for k, v in vars(args).items() if k != "run"})
-
-
-def demo(argv: Sequence[str], serve: Callable[..., None]) -> int:
-    """`python app.py`, which is `apollo demo` with the page already imported."""
-    parser = argparse.ArgumentParser(prog="python app.py", description="Open the page.")
-    add_demo_flags(parser)
-    args = parser.parse_args(argv)
-    return guarded(lambda: serve(**vars(args)))
-
-
-def load_app() -> Any:
-    """app.py lies beside the package, not in it: it is also the entry of a Hugging Face Space."""
-    path = Path(__file__).parent.parent / "app.py"
-    spec = importlib.util.spec_from_file_location("app", path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise apollo.SettingError(
-            f"The page needs {path.name} from the Apollo repository beside the installed package; "
-            "clone the repository, run `pip install -e .` in it and try again."
-        )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["app"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 # ---- the terminal ----------------------------------------------------------------------------
-
-
-def write(text: str) -> None:
-    """Shows the text at once; a character the terminal cannot show becomes a question mark."""
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
-    sys.stdout.flush()
 
 
 def questions() -> Iterator[str]:

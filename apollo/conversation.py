@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from apollo.errors import PromptError
-from apollo.prompt import IM_END, IM_START, SYSTEM_PROMPT, chatml
+from apollo.model.prompt import IM_END, IM_START, SYSTEM_PROMPT, chatml
 
 
 class SeparatorStyle(Enum):

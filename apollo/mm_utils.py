@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from transformers import StoppingCriteria
 
-from apollo.clips import Clip, original_clip_indices
 from apollo.constants import IMAGE_TOKEN, VIDEO_TOKEN, X_TOKEN_INDEX
 from apollo.errors import SettingError
-from apollo.prompt import image_block, tokenize, video_block
-from apollo.video import probe, read_clips, read_image
+from apollo.model.prompt import image_block, tokenize, video_block
+from apollo.video.clips import Clip, original_clip_indices
+from apollo.video.reader import probe, read_clips, read_image
 
 Transform: TypeAlias = Callable[[np.ndarray], torch.Tensor]  # (T, H, W, 3) uint8 -> pixels
 

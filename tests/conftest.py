@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from paths import GOLDEN, TINY
 from safetensors.torch import load_file
-
-GOLDEN = Path(__file__).parent / "data" / "golden"
-TINY = GOLDEN / "tiny-apollo"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,7 +40,7 @@ def golden() -> Any:
 
 @pytest.fixture(scope="session")
 def tiny_model() -> Any:
-    from apollo.model import ApolloForCausalLM
+    from apollo.model.causal_lm import ApolloForCausalLM
 
     return ApolloForCausalLM.from_pretrained(TINY)
 
@@ -50,8 +48,8 @@ def tiny_model() -> Any:
 @pytest.fixture
 def apollo(tiny_model: Any) -> Any:
     """The tiny model to talk to, with an empty cache."""
+    from apollo.catalog import card_of
     from apollo.chat import Apollo
-    from apollo.models import card_of
 
     return Apollo(tiny_model, card_of(str(TINY)))
 

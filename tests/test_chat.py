@@ -23,12 +23,12 @@ from asking import (
 )
 from PIL import Image
 
-from apollo import seeing
 from apollo.chat import Apollo, Done, Reading, Text
 from apollo.errors import PromptError
-from apollo.prompt import build_prompt, image_block, tokenize, video_block
+from apollo.model import visual_tokens
+from apollo.model.prompt import build_prompt, image_block, tokenize, video_block
 from apollo.settings import Generation, Sampling
-from apollo.video import probe
+from apollo.video.reader import probe
 
 # ---- events ----------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ def by_hand(model: Any, block: str | None, tokens: Any, **prompt: Any) -> str:
 def test_a_conversation_about_a_video(apollo: Apollo) -> None:
     """The same text as from the parts of the line, put together here."""
     clips = apollo.clips(SHORT)
-    frames = seeing.read_clips(SHORT, clips)
+    frames = visual_tokens.read_clips(SHORT, clips)
     tokens = torch.cat([apollo._viewer.encode([clip]) for clip in frames]).flatten(0, 1)
     block = video_block(clips, duration_s=4, clip_duration_s=2, tokens_per_clip=8)
     expected = by_hand(apollo.model, block, tokens, messages=MESSAGES)
@@ -148,7 +148,7 @@ def test_clips_and_frames_say_what_is_read(
 def test_the_thumbnails_are_the_frames(apollo: Apollo) -> None:
     clip = apollo.clips(SHORT)[0]
     _, thumbnail = next(apollo.frames(SHORT, height_px=1000))  # no smaller than the frame
-    frame = next(seeing.read_clips(SHORT, [clip]))[0]
+    frame = next(visual_tokens.read_clips(SHORT, [clip]))[0]
     assert np.array_equal(np.asarray(thumbnail), frame)
 
 

@@ -3,16 +3,17 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import GOLDEN
 
-from apollo import conversation, conversations, prompt
+from apollo import conversation, conversations
 from apollo.conversation import Conversation, SeparatorStyle, conv_templates
 from apollo.errors import PromptError
+from apollo.model import prompt
 
-GOLDEN = Path(__file__).parent / "data" / "golden" / "cases" / "prompts.json"
-PROMPTS = json.loads(GOLDEN.read_text())
+PROMPTS = GOLDEN / "cases" / "prompts.json"
+PROMPTS = json.loads(PROMPTS.read_text())
 RELEASED = {
     name.removeprefix("released/"): case
     for name, case in PROMPTS["templates"].items()

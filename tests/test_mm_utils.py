@@ -2,20 +2,19 @@
 
 import json
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from paths import GOLDEN
 from transformers import AutoTokenizer, LogitsProcessorList, StoppingCriteriaList
 
 from apollo import mm_utils
 from apollo.constants import IMAGE_TOKEN, VIDEO_TOKEN
 from apollo.errors import SettingError, VideoError
 from apollo.mm_utils import ApolloMMLoader, KeywordsStoppingCriteria, tokenizer_mm_token
-from apollo.transforms import InternVideo2Transform, SiglipTransform
+from apollo.vision.transforms import InternVideo2Transform, SiglipTransform
 
-GOLDEN = Path(__file__).parent / "data" / "golden"
 LOADER = json.loads((GOLDEN / "cases" / "loader.json").read_text())["cases"]
 PROMPTS = json.loads((GOLDEN / "cases" / "prompts.json").read_text())
 PROCESSORS = [InternVideo2Transform(56), SiglipTransform(72)]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from paths import TINY
 
 import apollo
 
@@ -87,7 +87,7 @@ print(type(config).__module__)
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1], trust_remote_code={trust})
 print(type(model).__module__, type(model).__name__, type(model.config).__module__)
 """
-OURS = "apollo.config\napollo.model ApolloForCausalLM apollo.config"
+OURS = "apollo.model.config\napollo.model.causal_lm ApolloForCausalLM apollo.model.config"
 # lazily: the config class must be known before anything else of transformers is imported
 APOLLO_FIRST = """
 import apollo
@@ -124,7 +124,7 @@ def hostile(tmp_path: Path) -> Path:
 
 def test_auto_classes_build_our_model_when_apollo_is_imported_first() -> None:
     code = AUTO.format(imports=APOLLO_FIRST, trust=False)
-    assert run_python(code, str(TINY)) == f"apollo.config\n{OURS}"
+    assert run_python(code, str(TINY)) == f"apollo.model.config\n{OURS}"
 
 
 def test_code_in_a_checkpoint_never_runs(hostile: Path) -> None:
@@ -145,5 +145,5 @@ def test_the_hostile_code_would_run_without_our_registration(hostile: Path) -> N
 
 def test_our_own_loading_runs_no_code_either(hostile: Path) -> None:
     model = apollo.load(hostile, device="cpu")
-    assert type(model.model).__module__ == "apollo.model"
+    assert type(model.model).__module__ == "apollo.model.causal_lm"
     assert not (hostile.parent / "executed").exists()

@@ -13,14 +13,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from paths import ROOT, TINY
 
-from apollo.models import NANO_FOLDER
+from apollo.catalog import NANO_FOLDER
 
-ROOT = Path(__file__).parent.parent
 READMES = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", "README_zh.md")}
 SEED_EXAMPLE = (ROOT / "tests/data/seed_example.py").read_text("utf-8")
-VIDEO = ROOT / "assets" / "example_1.mp4"
+VIDEO = ROOT / "apollo" / "demo" / "assets" / "example_1.mp4"
 
 
 def blocks(name: str, language: str) -> list[str]:

@@ -18,15 +18,15 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from apollo.chat import Apollo
-from apollo.choices import question_text
-from apollo.clips import Clip
+from apollo.data.choices import question_text
 from apollo.errors import PromptError, VideoError
-from apollo.evaluate.plan import Plan
+from apollo.evaluate.asking import Plan
 from apollo.evaluate.records import Question
-from apollo.prompt import build_prompt, tokenize, video_block
-from apollo.seeing import Viewer, Visual
+from apollo.model.prompt import build_prompt, tokenize, video_block
+from apollo.model.visual_tokens import Viewer, Visual
 from apollo.settings import Sampling
-from apollo.video import probe
+from apollo.video.clips import Clip
+from apollo.video.reader import probe
 
 GREY = 128
 # score differences that rounding in a batch may make, with room to spare

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apollo.errors import DataError, SettingError
+from apollo.evaluate.asking import ABLATIONS, FULL, LETTER_TOKENS, Plan
 from apollo.evaluate.formats import FORMATS, read_format
-from apollo.evaluate.plan import ABLATIONS, FULL, LETTER_TOKENS, Plan
 from apollo.evaluate.records import Question, read_questions
 
 if TYPE_CHECKING:
@@ -102,10 +102,10 @@ def check_model(model: str, adapter: Path | None) -> None:
     Raises:
         CheckpointError, AdapterError: it is not.
     """
-    from apollo import checkpoint
-    from apollo.adapters import read_adapter_for
-    from apollo.identity import identify
-    from apollo.models import card_of
+    from apollo.adapters.identity import identify
+    from apollo.adapters.lora import read_adapter_for
+    from apollo.catalog import card_of
+    from apollo.model import checkpoint
 
     folder = checkpoint.find(card_of(model).source)
     if adapter is not None:
@@ -195,7 +195,7 @@ def _nano_bench(output: Path, limit: int | None, processes: Processes) -> list[Q
 
     The folder carries a digest of the benchmark, so another version never meets these videos.
     """
-    from apollo.train.cartoon import bench
+    from apollo.cartoon import bench
 
     digest = hashlib.blake2b(bench.SPEC.read_bytes(), digest_size=4).hexdigest()
     number = min(limit or bench.NUM_QUESTIONS, bench.NUM_QUESTIONS)

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apollo.evaluate.plan import ABLATIONS, FULL
+from apollo.evaluate.asking import ABLATIONS, FULL
 from apollo.evaluate.records import Question
 from apollo.evaluate.score import Scored, normalised
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from apollo.choices import LETTERS
+from apollo.data.choices import LETTERS
 from apollo.errors import DataError
 from apollo.evaluate.records import (
     Located,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apollo.choices import LETTERS
+from apollo.data.choices import LETTERS
 from apollo.errors import DataError
 
 NO_CATEGORY = "other"

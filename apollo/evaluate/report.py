@@ -20,13 +20,13 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from apollo.choices import LETTERS
-from apollo.clips import Clip
+from apollo.data.choices import LETTERS
 from apollo.errors import SettingError, VideoError
-from apollo.evaluate.plan import ABLATIONS, FULL
+from apollo.evaluate.asking import ABLATIONS, FULL
 from apollo.evaluate.records import Question
 from apollo.evaluate.score import Scored, Share, Summary, summarise
-from apollo.video import probe, read_clips
+from apollo.video.clips import Clip
+from apollo.video.reader import probe, read_clips
 
 log = logging.getLogger(__name__)
 

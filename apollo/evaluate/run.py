@@ -18,13 +18,13 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from apollo.cache import file_digest
 from apollo.errors import SettingError, VideoError
-from apollo.evaluate.plan import Plan
+from apollo.evaluate.asking import Plan
 from apollo.evaluate.records import Question
 from apollo.evaluate.score import Scored
 from apollo.evaluate.store import Stored, append_answers, key_of, read_answers
-from apollo.video import probe
+from apollo.model.token_cache import file_digest
+from apollo.video.reader import probe
 
 LONGEST_WAIT = timedelta(days=30)  # for the slowest process; the usual limit is half an hour
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apollo.choices import letter_of
+from apollo.data.choices import letter_of
 from apollo.evaluate.records import Question
 
 Z_95 = 1.959964  # standard deviations that hold 95 % of a normal distribution

@@ -17,7 +17,8 @@ from typing import Any
 
 from apollo.errors import RecipeError
 
-RECIPES = Path(__file__).parent / "recipes"
+PACKAGE = Path(__file__).parent.parent
+RECIPES = (PACKAGE / "train" / "recipes", PACKAGE / "nano" / "recipes")
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = read_recipe(_recipe_file(args.recipe), args.changes)
     output = args.output or recipe.output
-    if args.output is None and recipe.file.parent == RECIPES:  # nothing is written into the package
+    if args.output is None and recipe.file.parent in RECIPES:  # nothing is written into the package
         output = Path("runs", recipe.file.stem)
     chosen = args.only or [stage.name for stage in recipe.stages]
     for name in chosen:
@@ -84,12 +85,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _recipe_file(name: str) -> Path:
-    own = RECIPES / f"{name}.yaml"
-    return own if own.is_file() and not Path(name).is_file() else Path(name)
+    if not Path(name).is_file():
+        for folder in RECIPES:
+            if (folder / f"{name}.yaml").is_file():
+                return folder / f"{name}.yaml"
+    return Path(name)
 
 
 def _check(recipe: Any, output: Path, chosen: list[str]) -> None:
-    from apollo.train.ahead import check_stages, check_takes
+    from apollo.train.checks import check_stages, check_takes
 
     stages = [stage for stage in recipe.stages if stage.name in chosen]
     check_takes(recipe, stages, output)
@@ -127,7 +131,7 @@ def run_stages(
     """
     import torch
 
-    from apollo.train.ahead import check_stages, check_takes, start_of
+    from apollo.train.checks import check_stages, check_takes, start_of
     from apollo.train.stage_run import train_stage
     from apollo.train.task import build_task
 

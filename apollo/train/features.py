@@ -24,14 +24,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from apollo.cache import TokenCache, file_digest
-from apollo.clips import clip_budget
 from apollo.errors import SettingError, VideoError
-from apollo.model import ApolloForCausalLM, Pixels
-from apollo.seeing import FRAMES_PER_IMAGE, Viewer
+from apollo.model.causal_lm import ApolloForCausalLM, Pixels
+from apollo.model.token_cache import TokenCache, file_digest
+from apollo.model.visual_tokens import FRAMES_PER_IMAGE, Viewer
 from apollo.settings import Sampling
 from apollo.train.records import Record
-from apollo.video import probe, read_clips, read_image
+from apollo.video.clips import clip_budget
+from apollo.video.reader import probe, read_clips, read_image
 
 LAYOUT = 1  # part of every name; raise it when features would come out differently
 

@@ -23,20 +23,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from apollo import adapters, checkpoint
-from apollo.adapter_files import OWN_CONFIG, PEFT_CONFIG, WEIGHTS, AdapterConfig
+from apollo.adapters import lora as adapters
+from apollo.adapters.files import OWN_CONFIG, PEFT_CONFIG, WEIGHTS, AdapterConfig
+from apollo.adapters.identity import identify
+from apollo.cartoon.rehearsal import write_rehearsal
+from apollo.catalog import NANO_FOLDER, card_of
 from apollo.chat import load
 from apollo.errors import DataError, SettingError
-from apollo.identity import identify
-from apollo.model import ApolloForCausalLM
-from apollo.models import NANO_FOLDER, card_of
-from apollo.quantize import check_quantization
+from apollo.model import checkpoint
+from apollo.model.causal_lm import ApolloForCausalLM
+from apollo.model.quantize import check_quantization
 from apollo.settings import Generation, Sampling
+from apollo.train.conversations import ConversationTask
 from apollo.train.records import read_records
-from apollo.train.rehearsal import write_rehearsal
 from apollo.train.stage import POLICIES, Source, Stage
 from apollo.train.stage_run import train_stage
-from apollo.train.talking import ConversationTask
 from apollo.train.task import Start
 
 log = logging.getLogger(__name__)

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> None:
-    from apollo.adapter_files import AdapterConfig
+    from apollo.adapters.files import AdapterConfig
     from apollo.train import lora
 
     def chosen(value: Any, default: Any) -> Any:
@@ -132,7 +132,7 @@ def _merge(args: argparse.Namespace) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
-    from apollo.adapter_files import WEIGHTS, read_adapter
+    from apollo.adapters.files import WEIGHTS, read_adapter
 
     files = read_adapter(args.adapter)
     tensors, _ = files.tensors()

@@ -10,11 +10,12 @@ import os
 import shutil
 from pathlib import Path
 
-from apollo import adapters, checkpoint
-from apollo.adapter_files import AdapterFiles, read_adapter
+from apollo.adapters import lora as adapters
+from apollo.adapters.files import AdapterFiles, read_adapter
+from apollo.catalog import card_of
 from apollo.errors import AdapterError, CheckpointError, SettingError
-from apollo.model import ApolloForCausalLM
-from apollo.models import card_of
+from apollo.model import checkpoint
+from apollo.model.causal_lm import ApolloForCausalLM
 
 
 def merge_adapter(adapter: Path, output: Path, base: str | None = None) -> None:

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apollo.data.json_lines import located_values
 from apollo.errors import DataError, SettingError, VideoError
-from apollo.prompt import ROLES
-from apollo.train.located import located_values
+from apollo.model.prompt import ROLES
 from apollo.train.stage import POLICIES
-from apollo.video import probe, read_image
+from apollo.video.reader import probe, read_image
 
 logger = logging.getLogger(__name__)
 

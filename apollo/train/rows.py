@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from apollo.clips import Clip
 from apollo.constants import IGNORE_INDEX
-from apollo.prompt import IM_END, Message, chatml, tokenize, video_block
+from apollo.model.prompt import IM_END, Message, chatml, tokenize, video_block
+from apollo.video.clips import Clip
 
 SHARED, PADDING = 0, -1  # branches of a row; its conversations count from 1
 FRAME_STEP_S = 0.5

@@ -69,15 +69,15 @@ class Task(Protocol):
 
 # name in a recipe -> module:function that builds the task
 TASKS: dict[str, str] = {
-    "conversations": "apollo.train.talking:ConversationTask",
-    "cartoon image": "apollo.train.cartoon_tasks:image_task",
-    "cartoon video": "apollo.train.cartoon_tasks:video_task",
-    "cartoon language": "apollo.train.cartoon_tasks:language_task",
-    "cartoon slots": "apollo.train.cartoon_tasks:slots_task",
-    "cartoon connect": "apollo.train.cartoon_tasks:connect_task",
-    "cartoon joint": "apollo.train.cartoon_tasks:joint_task",
-    "cartoon places": "apollo.train.cartoon_tasks:places_task",
-    "cartoon polish": "apollo.train.cartoon_tasks:polish_task",
+    "conversations": "apollo.train.conversations:ConversationTask",
+    "cartoon image": "apollo.nano.tasks:image_task",
+    "cartoon video": "apollo.nano.tasks:video_task",
+    "cartoon language": "apollo.nano.tasks:language_task",
+    "cartoon slots": "apollo.nano.tasks:slots_task",
+    "cartoon connect": "apollo.nano.tasks:connect_task",
+    "cartoon joint": "apollo.nano.tasks:joint_task",
+    "cartoon places": "apollo.nano.tasks:places_task",
+    "cartoon polish": "apollo.nano.tasks:polish_task",
 }
 
 

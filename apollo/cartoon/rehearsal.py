@@ -1,0 +1,73 @@
+"""Cartoon questions that apollo-nano knows, to be trained on again beside something new.
+
+In:  a folder.   Out: short videos in it, and a data file of conversations about them.
+Odd: everything is made from fixed seeds and only once. A video has its name when it is whole, and
+the data file comes last, so a stopped start goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from apollo.cartoon.draw.video_file import write_video
+from apollo.cartoon.talk.questions import conversation
+from apollo.cartoon.world.scenes import Video, video_from_seed
+
+NUM_VIDEOS = 160
+FIRST_SEED = 7_000_000
+SCENES = (1, 1, 2, 3)  # in turn
+SIZE_PX, FPS = 160, 8
+NUM_TURNS_EN, NUM_TURNS_ZH, NUM_CHOICES = 4, 3, 2
+DATA = "rehearsal.jsonl"
+
+
+def write_rehearsal(folder: Path, num_videos: int = NUM_VIDEOS) -> Path:
+    """Writes what is not there yet, and returns the data file."""
+    data = folder / DATA
+    if data.exists():
+        return data
+    folder.mkdir(parents=True, exist_ok=True)
+    records: list[dict[str, Any]] = []
+    for number in tqdm(range(num_videos), desc="drawing rehearsal", unit="video"):
+        seed = FIRST_SEED + number
+        video = video_from_seed(seed, num_scenes=SCENES[number % len(SCENES)])
+        file = folder / f"{number:03d}.mp4"
+        if not file.exists():
+            unfinished = folder / f"{uuid.uuid4().hex}.writing"
+            write_video(video, unfinished, size_px=SIZE_PX, fps=FPS)
+            os.replace(unfinished, file)
+        records += _records(video, file.name, seed)
+    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
+    unfinished = folder / f"{uuid.uuid4().hex}.writing"
+    unfinished.write_text("".join(lines), encoding="utf-8")
+    os.replace(unfinished, data)
+    return data
+
+
+def _records(video: Video, file: str, seed: int) -> list[dict[str, Any]]:
+    """An English and a Chinese conversation, and some multiple-choice questions."""
+    rng = np.random.default_rng((seed, 1))
+    talks = [
+        conversation(rng, video, turns=NUM_TURNS_EN, follow_ups=seed % 2 == 0),
+        conversation(rng, video, turns=NUM_TURNS_ZH, language="zh"),
+        conversation(rng, video, turns=NUM_CHOICES, kinds=["choice"]),
+    ]
+    return [
+        {
+            "video": file,
+            "messages": [
+                {"role": role, "content": text}
+                for turn in turns
+                for role, text in (("user", turn.question), ("assistant", turn.answer))
+            ],
+        }
+        for turns in talks
+        if turns
+    ]

@@ -1,0 +1,171 @@
+"""Multiple choice: a question with lettered options, asked as benchmarks do.
+
+In:  an Asking and the askers that may be used.  Out: the question, answered with an option and its
+     letter: a small model knows which letter it means once it has said the words.
+Odd: wrong options are of the right one's kind; what another scene of the video shows comes first
+     among them, so seeing the whole video is not enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from apollo.cartoon.talk.asking import Asked, Asker, Asking
+from apollo.cartoon.world.facts import (
+    BACKGROUNDS,
+    COLOURS,
+    COUNTS,
+    ENTER_MOTIONS,
+    LEAVE_MOTIONS,
+    MOTIONS,
+    OBJECTS,
+    POSITIONS,
+    RELATIONS,
+    WORDS,
+)
+from apollo.cartoon.world.scenes import CLIP_DURATION_S, Scene, can_move
+from apollo.data.choices import LETTERS, question_text
+
+NUM_OPTIONS = (3, 5)  # least and most
+OBJECT_KINDS = ("object", "first", "last", "next", "before", "at", "second_object")
+OPTION_KINDS = (
+    *OBJECT_KINDS,
+    *("count", "motion", "background", "colour", "word", "position", "relation", "passing"),
+    *("when", "num_scenes"),
+)
+
+
+def _changed(scene: Scene, **changes: Any) -> Scene:
+    return Scene(**{**scene.__dict__, **changes})
+
+
+def _objects(a: Asking) -> list[str]:
+    """Answers that name things: those of other scenes first, then things nowhere in the video."""
+    scenes = list(a.video.scenes)
+    seen = {name for scene in scenes for name in (scene.object, scene.second_object)}
+    names = [thing.singular for thing in OBJECTS if thing.singular not in seen]
+    others = a.rng.choice(names, 6, replace=False).tolist()
+    like = a.choice(scenes)
+    strangers = [
+        _changed(like, object=name, second_object=None, relation=None, colour=_colour(a, name))
+        for name in others
+    ]
+    return [a.say.object_answer(scene) for scene in (*scenes, *strangers)]
+
+
+def _colour(a: Asking, name: str) -> str | None:
+    is_shape = next(thing.is_shape for thing in OBJECTS if thing.singular == name)
+    return a.choice(list(COLOURS)) if is_shape else None
+
+
+def _things(a: Asking) -> list[str]:
+    """Answers that name one thing, without its number."""
+    shown = [(s.object, s.colour) for s in a.video.scenes]
+    shown += [(s.second_object, None) for s in a.video.scenes if s.second_object]
+    seen = {name for name, _ in shown}
+    names = [thing.singular for thing in OBJECTS if thing.singular not in seen]
+    others = [(name, _colour(a, name)) for name in a.rng.choice(names, 6, replace=False).tolist()]
+    return [a.say.thing_answer(name, colour) for name, colour in (*shown, *others)]
+
+
+def _shuffled(a: Asking, items: Iterable[Any]) -> list[Any]:
+    items = list(items)
+    return [items[i] for i in a.rng.permutation(len(items))]
+
+
+def _of_scene(kind: str, slot: str, values: Iterable[Any]) -> Callable[[Asking, Scene], list[str]]:
+    """Answers about a scene with another value in one slot; the video's own values first."""
+
+    def pool(a: Asking, scene: Scene) -> list[str]:
+        own = [getattr(other, slot) for other in a.video.scenes]
+        mixed = [value for value in (*own, *_shuffled(a, values)) if value is not None]
+        answer = getattr(a.say, f"{kind}_answer")
+        return [answer(_changed(scene, **{slot: value})) for value in mixed]
+
+    return pool
+
+
+def _motions(a: Asking, scene: Scene) -> list[str]:
+    names = [m.name for m in MOTIONS if can_move(scene.object, m.name)]
+    return _of_scene("motion", "motion", names)(a, scene)
+
+
+def _times(a: Asking, scene: Scene) -> list[str]:
+    """Spans on clip borders, at least a clip apart at one end."""
+    spans = [(start_s, end_s) for start_s, end_s, _ in a.video.seen_spans()]
+    step_s = CLIP_DURATION_S
+    more = [(i * step_s, (i + n) * step_s) for i in range(a.video.num_clips + 2) for n in (1, 2, 3)]
+    return [a.say.span_answer(*span) for span in (*spans, *_shuffled(a, more))]
+
+
+def _passings(a: Asking, scene: Scene, answer: str) -> list[str]:
+    sides = [a.say.side_answer(_changed(scene, motion=m)) for m in ENTER_MOTIONS + LEAVE_MOTIONS]
+    if answer in sides:
+        return [*_shuffled(a, sides), a.say.EMPTY]
+    return [a.say.moment_answer(2.0 * i) for i in _shuffled(a, range(a.video.num_clips + 3))]
+
+
+def _relations(a: Asking, scene: Scene, answer: str) -> list[str]:
+    if answer != a.say.relation_answer(scene):
+        return _things(a)
+    names = [name for name in RELATIONS if name != "follows"]
+    return _shuffled(a, (a.say.relation_answer(_changed(scene, relation=n)) for n in names))
+
+
+SCENE_POOLS: dict[str, Callable[[Asking, Scene], list[str]]] = {
+    "count": _of_scene("count", "count", COUNTS),
+    "motion": _motions,
+    "background": _of_scene("background", "background", [b.name for b in BACKGROUNDS]),
+    "colour": _of_scene("colour", "colour", COLOURS),
+    "word": _of_scene("word", "word", WORDS),
+    "position": _of_scene("position", "position", POSITIONS),
+    "when": _times,
+}
+
+
+def _pool(a: Asking, kind: str, asked: Asked) -> list[str]:
+    """Answers of the same kind, the most tempting first; the right one may be among them."""
+    if kind == "num_scenes":
+        number = (a.video.scenes * 5)[:5]
+        videos = [type(a.video)(number[:n]) for n in range(1, 6)]
+        return _shuffled(a, (a.say.num_scenes_answer(video) for video in videos))
+    if kind == "second_object":
+        return _things(a)
+    if kind in OBJECT_KINDS:
+        return _objects(a)
+    scene = asked.about
+    if scene is None:  # several words at once
+        return []
+    if kind == "relation":
+        return _relations(a, scene, asked.answer)
+    if kind == "passing":
+        return _passings(a, scene, asked.answer)
+    return SCENE_POOLS[kind](a, scene)
+
+
+def options_for(a: Asking, kind: str, asked: Asked, number: int) -> list[str] | None:
+    """`number` different options, the right one among them, in random order."""
+    nothing = (a.say.NOTHING_ELSE, a.say.NOTHING_AFTER, a.say.NOTHING_BEFORE, a.say.EMPTY)
+    if asked.answer in nothing or asked.answer == a.say.NO_TEXT:
+        return None
+    wrong = [text for text in dict.fromkeys(_pool(a, kind, asked)) if text != asked.answer]
+    if len(wrong) < number - 1:
+        return None
+    return _shuffled(a, [asked.answer, *wrong[: number - 1]])
+
+
+def ask_choice(a: Asking, askers: Mapping[str, Asker]) -> Asked | None:
+    kind = a.choice(OPTION_KINDS)
+    asked = askers[kind](a)
+    if asked is None:
+        return None
+    low, high = NUM_OPTIONS
+    options = options_for(a, kind, asked, int(a.rng.integers(low, high + 1)))
+    if options is None:
+        return None
+    right = options.index(asked.answer)
+    texts = [option.rstrip(".。") for option in options]
+    question = question_text(asked.question, texts)
+    answer = f"{texts[right]} ({LETTERS[right]})"
+    return Asked(question, answer, f"{kind} {asked.subject}", about=asked.about)

@@ -1,0 +1,57 @@
+"""Where a model runs and in which number type, from what a person asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from apollo.errors import SettingError
+from apollo.model.config import ApolloConfig
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def pick_device(wanted: str | torch.device | None) -> torch.device:
+    """The asked-for device, else CUDA, else MPS, else the CPU.
+
+    Raises:
+        SettingError: the device does not exist on this machine.
+    """
+    if wanted is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except (RuntimeError, TypeError) as error:
+        raise SettingError(f"The device {wanted!r} is unknown; use cpu, cuda or mps.") from error
+    available: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
+    if device.type not in (*available, "cpu"):
+        raise SettingError(f"The device {wanted!r} is not supported; use cpu, cuda or mps.")
+    if device.type in available and not available[device.type]():
+        raise SettingError(f"This machine has no {device.type} device; leave it out or use cpu.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingError(
+            f"This machine has no device {device}; choose cuda:0 to "
+            f"cuda:{torch.cuda.device_count() - 1}."
+        )
+    return device
+
+
+def pick_dtype(wanted: torch.dtype | str | None, config: ApolloConfig) -> torch.dtype:
+    """The asked-for dtype, else the checkpoint's, else float32.
+
+    Raises:
+        SettingError: it is none of the types a model can have.
+    """
+    value = wanted if wanted not in (None, "auto") else None
+    value = value or config.dtype or config.llm_cfg.get("dtype")
+    value = value or config.llm_cfg.get("torch_dtype") or torch.float32
+    name = str(value).removeprefix("torch.")
+    if name not in DTYPES:
+        raise SettingError(f"dtype {name!r} cannot be used; choose {' or '.join(DTYPES)}.")
+    return getattr(torch, name)

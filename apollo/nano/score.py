@@ -1,0 +1,133 @@
+"""How well a model knows the cartoon world: `python -m apollo.nano.score --videos 100`.
+
+Writes fresh held-out videos as real files, asks about them through the whole line, each model
+answer staying in the conversation, and compares with the one right answer. Beside it stands what
+the same questions give when the model is shown a grey video, another video or none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import apollo
+from apollo.cartoon.talk.asking import WORDINGS
+from apollo.cartoon.talk.questions import KINDS, Turn, conversation
+from apollo.cartoon.world.scenes import SPLITS, video_from_seed
+from apollo.nano.score_table import Scored, table, turns_table
+from apollo.nano.views import BLIND, SHOWN, VIEWS, Shot
+from apollo.settings import Generation
+
+FIRST_SEED = 9_000_000_000  # training never reaches these numbers
+LANGUAGES = ("en", "en", "zh")  # in turn
+TURNS = 4
+GREEDY = Generation(temperature=0, max_new_tokens=160)
+
+
+def ask_all(model: apollo.Apollo, path: Path | None, asked: Sequence[Turn]) -> list[str]:
+    """The model's answers in one conversation, every earlier answer its own."""
+    messages: list[dict[str, str]] = []
+    for turn in asked:
+        messages.append({"role": "user", "content": turn.question})
+        answer = model.answer(path, messages, generation=GREEDY)
+        messages.append({"role": "assistant", "content": answer})
+    return [message["content"] for message in messages[1::2]]
+
+
+def score_video(
+    model: apollo.Apollo,
+    shot: Shot,
+    language: str,
+    views: Sequence[str],
+    folder: Path,
+    *,
+    kinds: Sequence[str] | None = None,
+    wordings: str = "train",
+) -> list[Scored]:
+    """A conversation about one video, had once under every view."""
+    rng = np.random.default_rng((shot.seed, 7))
+    follow_ups = bool(rng.random() < 0.5)
+    asked = conversation(
+        rng, shot.video, turns=TURNS, kinds=kinds, language=language, wordings=wordings,
+        follow_ups=follow_ups and kinds is None,
+    )  # fmt: skip
+    given = [ask_all(model, VIEWS[view](folder / "video.mp4", shot), asked) for view in views]
+    scenes = len(shot.video.scenes)
+    return [
+        Scored(
+            shot.seed, shot.split, language, scenes, number, turn.kind, turn.question, turn.answer,
+            dict(zip(views, answers, strict=True)),
+        )
+        for number, (turn, answers) in enumerate(
+            zip(asked, zip(*given, strict=True), strict=True), start=1
+        )
+    ]  # fmt: skip
+
+
+def score(
+    model: apollo.Apollo,
+    *,
+    num_videos: int,
+    scenes: Sequence[int],
+    views: Sequence[str] = (SHOWN, BLIND),
+    seed: int = FIRST_SEED,
+    split: str = "held-out",
+    kinds: Sequence[str] | None = None,
+    wordings: str = "train",
+) -> list[Scored]:
+    """Conversations about `num_videos` fresh videos of each number of scenes."""
+    results: list[Scored] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for num_scenes in scenes:
+            seeds = range(seed + num_scenes * 10**7, seed + num_scenes * 10**7 + num_videos)
+            for i, number in enumerate(tqdm(seeds, desc=f"{num_scenes} scenes")):
+                video = video_from_seed(number, split=split, num_scenes=num_scenes)
+                results += score_video(
+                    model, Shot(number, split, video), LANGUAGES[i % len(LANGUAGES)], views,
+                    Path(folder), kinds=kinds, wordings=wordings,
+                )  # fmt: skip
+    return results
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--adapter", help="folder of a LoRA adapter for the model")
+    parser.add_argument("--videos", type=int, default=100, help="for each number of scenes")
+    parser.add_argument("--scenes", type=int, nargs="+", default=[1, 2, 3, 4])
+    parser.add_argument("--views", nargs="+", choices=VIEWS, default=[SHOWN, BLIND])
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, help="only these (default: all)")
+    parser.add_argument("--split", choices=SPLITS, default="held-out")
+    parser.add_argument("--wordings", choices=WORDINGS, default="train")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--output", type=Path, help="also write every question as JSON lines")
+    options = parser.parse_args(arguments)
+    results = score(
+        apollo.load(options.model, adapter=options.adapter),
+        num_videos=options.videos,
+        scenes=options.scenes,
+        views=options.views,
+        seed=options.seed,
+        split=options.split,
+        kinds=options.kinds,
+        wordings=options.wordings,
+    )
+    if options.output:
+        rows = (
+            json.dumps({**asdict(row), "right": {view: row.right(view) for view in row.given}})
+            for row in results
+        )
+        options.output.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    sys.stdout.write(f"{table(results)}\n\n{turns_table(results)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Scored questions as tables: right answers with intervals, and beside them what guessing gives.
+
+In:  `Scored` rows.  Out: Markdown.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from apollo.cartoon.talk.judge import is_right
+from apollo.nano.views import SHOWN
+
+EVERYTHING = "all"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One question, its right answer, and what came under each view."""
+
+    seed: int
+    split: str
+    language: str
+    scenes: int
+    turn: int  # in its conversation, from 1
+    kind: str
+    question: str
+    wanted: str
+    given: dict[str, str]  # by view
+
+    def right(self, view: str = SHOWN) -> bool:
+        return is_right(self.kind, self.wanted, self.given[view])
+
+
+def interval(right: int, total: int) -> tuple[float, float]:
+    """95 % Wilson interval of a share, in per cent."""
+    z, share = 1.96, right / total
+    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
+    half = z * np.sqrt(share * (1 - share) / total + z * z / (4 * total**2)) / (1 + z * z / total)
+    return max(0.0, 100 * (middle - half)), 100 * (middle + half)
+
+
+def table(results: Sequence[Scored]) -> str:
+    """Per number of scenes and kind, right answers under every view; the first with intervals."""
+    return _grouped(results, "scenes | question", lambda row: (row.scenes, row.kind), (EVERYTHING,))
+
+
+def turns_table(results: Sequence[Scored]) -> str:
+    """Per turn of the conversations and per language."""
+    turns = _grouped(results, "turn", lambda row: (row.turn,))
+    return turns + "\n\n" + _grouped(results, "language", lambda row: (row.language,))
+
+
+def _grouped(
+    results: Sequence[Scored],
+    title: str,
+    key: Callable[[Scored], tuple[int | str, ...]],
+    total: tuple[str, ...] = (),
+) -> str:
+    groups: dict[tuple[int | str, ...], list[Scored]] = defaultdict(list)
+    for row in results:
+        groups[key(row)].append(row)
+        if total:
+            groups[(*key(row)[:-1], *total)].append(row)
+    views = list(results[0].given)
+    head = [*title.split(" | "), "n", "right", "95 % interval", *views[1:]]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name, rows in sorted(groups.items(), key=lambda item: [str(part) for part in item[0]]):
+        right = sum(row.right(views[0]) for row in rows)
+        low, high = interval(right, len(rows))
+        others = [100 * np.mean([row.right(view) for row in rows]) for view in views[1:]]
+        cells = [
+            *(str(part) for part in name),
+            str(len(rows)),
+            f"{100 * right / len(rows):.1f} %",
+            f"{low:.0f} to {high:.0f}",
+            *(f"{share:.1f} %" for share in others),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,145 @@
+"""What each value of a clip's slots is called, and which slots a piece of an answer comes from.
+
+In:  facts as ids, and the text of a token in an answer.  Out: slots, as bits of a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from apollo.cartoon.talk import phrases_zh
+from apollo.cartoon.world.facts import (
+    BACKGROUND_ID,
+    BACKGROUNDS,
+    COLOUR_ID,
+    COLOUR_ZH,
+    COLOURS,
+    COUNTS,
+    MOTION_ID,
+    MOTIONS,
+    OBJECT_BY_NAME,
+    OBJECTS,
+    PLACE_ID,
+    POSITION_ZH,
+    POSITIONS,
+    RELATION_ZH,
+    RELATIONS,
+    SLOT_SIZES,
+    WORDS,
+)
+from apollo.cartoon.world.scenes import Scene
+
+# slot -> the forms of each of its values, in both languages, in the order of their ids
+SLOT_TEXTS: dict[str, list[tuple[str, ...]]] = {
+    "object": [(f" {thing.singular}", f" {thing.plural}", thing.zh) for thing in OBJECTS],
+    "count": [(f" {name}", phrases_zh.number(count)) for count, name in COUNTS.items()],
+    "motion": [(f" {motion.singular}", motion.zh) for motion in MOTIONS],
+    "colour": [(f" {name}", COLOUR_ZH[name]) for name in COLOURS],
+    "background": [(f" {background.is_phrase}", background.zh_is) for background in BACKGROUNDS],
+    "word": [(word,) for word in WORDS],  # in answers they follow a quotation mark
+    "place": [
+        *((f" {phrase}", POSITION_ZH[name]) for name, (_, _, phrase) in POSITIONS.items()),
+        *((f" {phrase}", RELATION_ZH[name]) for name, phrase in RELATIONS.items()),
+    ],
+    "second_object": [(f" {thing.singular}", thing.zh) for thing in OBJECTS],
+}
+SLOT_BIT: dict[str, int] = {slot: 1 << number for number, slot in enumerate(SLOT_SIZES)}
+
+# slot -> what else is said only because of one of its values, in the order of their ids
+MORE_TEXTS: dict[str, list[tuple[str, ...]]] = {
+    "count": [("it", "它"), *([("they", "它们")] * (len(COUNTS) - 1))],
+    "motion": [(motion.plural,) for motion in MOTIONS],
+    "background": [(background.where, background.zh_where) for background in BACKGROUNDS],
+}
+# The slot that decides how an answer to a question of this kind begins.
+SLOT_OF_KIND = {
+    "object": "count", "first": "count", "last": "count", "next": "count", "before": "count",
+    "at": "count", "count": "count", "motion": "motion", "passing": "motion", "colour": "colour",
+    "background": "background", "word": "word", "position": "place",
+    "second_object": "second_object",
+}  # fmt: skip
+SMALL_WORDS = (
+    *("a", "an", "the", "in", "on", "of", "to", "front", "background", "it", "they", "its"),
+    *("它", "它们"),
+)
+AROUND = " .,:;!?\"'，。“”"  # is part of no value
+
+
+@cache
+def _parts(slot: str, value: int) -> frozenset[str]:
+    """The words, in lower case, and the Chinese signs that may say a value (from 1)."""
+    more = MORE_TEXTS.get(slot)
+    forms = [*SLOT_TEXTS[slot][value - 1], *(more[value - 1] if more else ())]
+    words = [word for form in forms for word in form.lower().split()]
+    signs = [sign for form in forms if not form.isascii() for sign in form]
+    return frozenset([*words, *signs])
+
+
+def slots_saying(facts: Mapping[str, int], text: str, after: str) -> int:
+    """Bits of the slots whose value is told by a token with this text; 0 if none is.
+
+    `after` is the answer before it: "a" counts where a thing is named first.
+    """
+    said = text.strip(AROUND)
+    if not said:
+        return 0
+    if said.lower() in ("a", "an") and (not after or after.endswith((",", ", then"))):
+        return SLOT_BIT["count"]
+    pieces = {said.lower()} if said.isascii() else set(said)
+    found = 0
+    for slot, value in facts.items():
+        if value and pieces & _parts(slot, value):
+            found |= SLOT_BIT[slot]
+    if not found and said.isupper() and facts["word"]:  # a piece of a word in capitals
+        word = SLOT_TEXTS["word"][facts["word"] - 1][0]
+        found = SLOT_BIT["word"] if said in word else 0
+    return found
+
+
+@cache
+def _all_names() -> frozenset[str]:
+    things = [name for thing in OBJECTS for name in (thing.singular, thing.plural, thing.zh)]
+    return frozenset([*things, *WORDS])  # words on the screen are in capitals
+
+
+def is_name(text: str) -> bool:
+    """Whether a token names a thing or a word on the screen, in a video or in none."""
+    return text.strip(AROUND) in _all_names()
+
+
+def is_colour(text: str) -> bool:
+    """Whether a token says a colour before a name."""
+    said = text.strip(AROUND).removesuffix("色")
+    return said in COLOURS or said in COLOUR_ZH.values()
+
+
+def key_of(scene: Scene, text: str) -> int:
+    """Bit of the slot by which a token names something in a scene; 0 if it names nothing there."""
+    said = text.strip(AROUND)
+    for slot, name in (("object", scene.object), ("second_object", scene.second_object)):
+        if name is not None:
+            thing = OBJECT_BY_NAME[name]
+            if said in (thing.singular, thing.plural, thing.zh):
+                return SLOT_BIT[slot]
+    return SLOT_BIT["word"] if said == scene.word else 0
+
+
+def claimed(subject: str) -> tuple[str, int] | None:
+    """(slot, value) of a claim about a scene, from what a yes-or-no question is about."""
+    kind, *_, value = subject.split(" ", 2)
+    if kind == "relation":
+        return "place", PLACE_ID[next(r for r in RELATIONS if subject.endswith(f" {r}"))]
+    ids: dict[str, Callable[[str], int]] = {
+        "background": BACKGROUND_ID.__getitem__,
+        "motion": MOTION_ID.__getitem__,
+        "colour": COLOUR_ID.__getitem__,
+        "count": int,
+    }
+    return (kind, ids[kind](value)) if kind in ids else None
+
+
+def says_claim(slot: str, value: int, text: str) -> bool:
+    """Whether a token of a question tells the value it claims; small words tell nothing."""
+    said = text.strip(AROUND).lower()
+    return said not in SMALL_WORDS and bool(slots_saying({slot: value, "word": 0}, text, "it"))

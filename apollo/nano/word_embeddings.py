@@ -1,0 +1,79 @@
+"""Fresh word embeddings in which all forms of a name are alike.
+
+In:  a model with fresh weights and its tokenizer.  Out: the same, with other embeddings of names.
+Odd: "cat", "cats" and their Chinese word begin as one vector for the thing plus one for the form.
+To name a thing in the right form is then one habit for all things, not a hundred to be learned
+apart, and a question about "cats" is at once like what a clip says of a cat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from apollo.cartoon.talk import phrases_zh
+from apollo.cartoon.world.facts import BACKGROUNDS, COLOUR_ZH, COUNTS, MOTIONS, OBJECTS, WORDS
+
+NAME_SHARE = 0.8  # of a vector's length that the forms of a name share; the rest tells them apart
+Form = tuple[str, str, tuple[str, ...]]  # text of a token, name, what is special about the form
+
+
+def _english(text: str, name: str, *styles: str) -> Iterator[Form]:
+    """A word with a blank before it and without, in small letters and with a capital."""
+    yield f" {text}", name, styles
+    yield text, name, (*styles, "bare")
+    yield text.capitalize(), name, (*styles, "bare", "capital")
+    yield f" {text.capitalize()}", name, (*styles, "capital")
+
+
+def forms() -> Iterator[Form]:
+    """Every token that may be a name; a text that is no token of a tokenizer is passed over."""
+    for thing in OBJECTS:
+        yield from _english(thing.plural, thing.singular, "plural")
+        yield from _english(thing.singular, thing.singular)  # some have one form for both
+        yield thing.zh, thing.singular, ("zh",)
+    measures = sorted({thing.zh_measure for thing in OBJECTS} | {"个", ""})
+    for count, name in COUNTS.items():
+        yield from _english(name, name)
+        for measure in measures:
+            yield f"{phrases_zh.NUMBERS[count]}{measure}", name, (f"measure {measure}",)
+    for background in BACKGROUNDS:
+        word = background.is_phrase.split()[-1]
+        yield from _english(word, word)
+        yield background.zh_is, word, ("zh",)
+        yield background.zh_where, word, ("where",)
+    for colour, zh in COLOUR_ZH.items():
+        yield from _english(colour, colour)
+        yield zh, colour, ("zh", "sign")
+        yield f"{zh}色", colour, ("zh",)
+    for motion in MOTIONS:
+        for text, style in ((motion.singular, "does"), (motion.plural, "plural")):
+            yield from _english(text, motion.name, style)
+        yield motion.zh, motion.name, ("zh",)
+    for word in WORDS:
+        yield word, word, ()
+        for sign in (' "', "“", " "):
+            yield f"{sign}{word}", word, (sign,)
+
+
+@torch.no_grad()
+def start_with_names(model: Any) -> None:
+    """Draws the embeddings of all names anew."""
+    table: Tensor = model.llm.get_input_embeddings().weight
+    spread = table.std()
+    ids = {model.tokenizer.decode([token_id]): token_id for token_id in range(len(table))}
+    drawn: dict[str, Tensor] = {}
+
+    def vector(key: str) -> Tensor:
+        return drawn.setdefault(key, torch.randn(table.shape[1]))
+
+    for text, name, styles in forms():
+        if text in ids:
+            style = torch.stack([vector(f"form {style}") for style in styles or ("plain",)])
+            form = style.sum(0) / len(style) ** 0.5
+            table[ids[text]] = spread * (
+                NAME_SHARE * vector(f"name {name}") + (1 - NAME_SHARE**2) ** 0.5 * form
+            )

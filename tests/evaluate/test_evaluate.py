@@ -1,0 +1,517 @@
+"""An evaluation run: figures, resuming, batches, processes, ablations."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from asking import SHORT, TEN_S, VIDEOS
+from paths import DATA, ROOT
+
+from apollo.data.choices import question_text
+from apollo.errors import (
+    AdapterError,
+    CheckpointError,
+    DataError,
+    PromptError,
+    SettingError,
+    VideoError,
+)
+from apollo.evaluate import answering
+from apollo.evaluate import command as evaluate_command
+from apollo.evaluate.answering import Answerer
+from apollo.evaluate.asking import ABLATIONS, Plan
+from apollo.evaluate.records import Question
+from apollo.evaluate.run import Processes, evaluate, identity, own_share, question_keys
+from apollo.evaluate.score import Scored, Share, normalised, summarise
+from apollo.evaluate.store import Stored, append_answers, key_of, read_answers
+from apollo.settings import Generation
+
+FILES = [SHORT, TEN_S, VIDEOS / "v03_24fps_2p5s_portrait.mp4"]
+
+
+def question(id: str, video: Path = SHORT, **changes: Any) -> Question:
+    kept = {"question": f"Question {id}?", "answer": "A", "options": ("a cat", "a dog")}
+    return Question(id, video, **{**kept, **changes})
+
+
+@pytest.fixture
+def questions() -> list[Question]:
+    return [question(f"{file.name} {i}", file) for i in range(3) for file in FILES]
+
+
+class Counting:
+    """Answers with the question itself, and remembers what it was asked."""
+
+    def __init__(self, plan: Plan = Plan(), fails_at: str = "") -> None:  # noqa: B008
+        self.plan = plan
+        self.fails_at = fails_at
+        self.groups: list[list[str]] = []
+
+    def answers(self, questions: Sequence[Question]) -> list[str]:
+        ids = [q.id for q in questions]
+        if self.fails_at in ids:
+            raise VideoError("cannot.")
+        self.groups.append(ids)
+        return [f"said {q.id}" for q in questions]
+
+    @property
+    def asked(self) -> list[str]:
+        return [id for group in self.groups for id in group]
+
+
+# ---- figures ---------------------------------------------------------------------------------
+
+
+def test_shares_have_wilson_intervals() -> None:
+    # figures from the textbook formula, worked out by hand
+    low, high = Share(9, 10).interval
+    assert (round(low, 4), round(high, 4)) == (0.5958, 0.9821)
+    low, high = Share(50, 100).interval
+    assert (round(low, 4), round(high, 4)) == (0.4038, 0.5962)
+    assert Share(0, 10).interval[0] == 0.0 and Share(10, 10).interval[1] == 1.0
+    assert Share(0, 10).interval[1] == pytest.approx(0.2775, abs=1e-4)
+
+
+def test_macro_weighs_categories_alike_and_unread_answers_are_wrong() -> None:
+    rows = [Scored(question("1", category="x"), "A.")]
+    rows += [Scored(question(f"y{i}", category="y"), "B") for i in range(8)]
+    rows += [Scored(question("z", category="y"), "no idea")]
+    summary = summarise(rows)
+    assert summary.categories == {"x": Share(1, 1), "y": Share(0, 9)}
+    assert (summary.overall, summary.unread) == (Share(1, 10), 1)
+    assert summary.macro == 0.5
+    low, high = summary.macro_interval
+    assert 0 < low < 0.5 < high < 1
+    figures = summary.as_json()
+    assert figures["per_question"]["per_cent"] == 10.0 and figures["macro"]["per_cent"] == 50.0
+    assert figures["unread"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "right"),
+    [
+        ("A cat.", "the CAT", True),
+        ("two cats, one dog", "Two cats one dog", True),
+        ("2.5", "25", False),
+        ("-3", "3", False),
+        ("At 2.5 seconds.", "at 2.5 seconds", True),
+        ("一只猫。", "一只猫", True),
+        ("a cat and a dog", "a cat", False),
+    ],
+)
+def test_open_answers_are_compared_by_words(given: str, wanted: str, right: bool) -> None:
+    row = Scored(question("1", options=(), answer=wanted), given)
+    assert (row.is_right, row.is_unread) == (right, False), normalised(given)
+
+
+# ---- what is on disk -------------------------------------------------------------------------
+
+
+def test_a_torn_line_is_cut_and_asked_again(tmp_path: Path, questions: list[Question]) -> None:
+    first = Counting()
+    evaluate(questions, first, tmp_path, model_id="m", batch=2)
+    file = tmp_path / "answers.jsonl"
+    whole = file.read_bytes()
+    for cut in (1, 2, 25):
+        file.write_bytes(whole[:-cut])
+        again = Counting()
+        rows = evaluate(questions, again, tmp_path, model_id="m", batch=2)
+        assert len(again.asked) == 1
+        assert [row.given for row in rows] == [f"said {q.id}" for q in questions]
+        assert file.read_bytes() == whole
+
+
+def test_a_damaged_line_is_told_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "answers.jsonl"
+    append_answers(file, [Stored("k", "i", "é \n x")])
+    assert read_answers(tmp_path) == {"k": "é \n x"}
+    file.write_bytes(file.read_bytes() + b'{"key": 1}\n')
+    with pytest.raises(DataError, match=r"answers.jsonl, line 2: .* remove that line"):
+        read_answers(tmp_path)
+
+
+def test_a_run_that_failed_keeps_what_it_had(tmp_path: Path, questions: list[Question]) -> None:
+    order = own_share(questions, 0, 1)
+    with pytest.raises(VideoError):
+        evaluate(questions, Counting(fails_at=order[4].id), tmp_path, model_id="m", batch=2)
+    again = Counting()
+    rows = evaluate(questions, again, tmp_path, model_id="m", batch=2)
+    assert sorted(again.asked) == sorted(q.id for q in order[4:])
+    assert [row.question for row in rows] == questions
+
+
+@pytest.mark.parametrize(
+    "change", ["model", "ablation", "tokens", "question", "options", "range", "video"]
+)
+def test_whatever_changes_an_answer_changes_its_key(tmp_path: Path, change: str) -> None:
+    one = question("1", tmp_path / "v")
+    (tmp_path / "v").write_bytes(b"1")
+    before = question_keys([one], Plan(), "m")
+    plan, model_id = Plan(), "m"
+    if change == "model":
+        model_id = "n"
+    elif change == "ablation":
+        plan = Plan("grey")
+    elif change == "tokens":
+        plan = Plan(max_new_tokens=3)
+    elif change == "question":
+        one = question("1", one.video, question="Else?")
+    elif change == "options":
+        one = question("1", one.video, options=("a dog", "a cat"))
+    elif change == "range":
+        one = question("1", one.video, start_s=1.0)
+    else:
+        one.video.write_bytes(b"2")
+    assert question_keys([one], plan, model_id) != before
+
+
+def test_a_corrected_answer_or_a_moved_file_asks_nothing_anew(tmp_path: Path) -> None:
+    (tmp_path / "v").write_bytes(b"1")
+    (tmp_path / "w").write_bytes(b"1")
+    one, other = question("1", tmp_path / "v"), question("1", tmp_path / "w", answer="B")
+    assert question_keys([one], Plan(), "m") == question_keys([other], Plan(), "m")
+    assert key_of(a=1, b=[2]) == key_of(b=[2], a=1) != key_of(a=1, b=[3])
+
+
+def test_bad_videos_are_told_before_the_first_question(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"nothing")
+    model = Counting()
+    with pytest.raises(VideoError, match='Question "2": bad.mp4 is not a video'):
+        evaluate([question("1"), question("2", bad)], model, tmp_path, model_id="m")
+    with pytest.raises(VideoError, match=r"Question \"1\" is about second 60 on, .* 4\.0 s long"):
+        evaluate([question("1", start_s=60.0)], model, tmp_path, model_id="m")
+    assert model.asked == []
+    blind = Counting(Plan("text-only"))
+    evaluate([question("2", bad)], blind, tmp_path, model_id="m")
+    assert blind.asked == ["2"]  # needs no picture
+
+
+# ---- several at once -------------------------------------------------------------------------
+
+
+def test_questions_of_a_video_stay_together(questions: list[Question]) -> None:
+    shares = [own_share(questions, index, 2) for index in range(2)]
+    assert sorted(q.id for share in shares for q in share) == sorted(q.id for q in questions)
+    videos = [{q.video for q in share} for share in shares]
+    assert not videos[0] & videos[1] and all(videos)
+    for share in shares:
+        changes = sum(a.video != b.video for a, b in zip(share, share[1:], strict=False))
+        assert changes == len({q.video for q in share}) - 1
+
+
+def test_each_process_writes_its_own_file(tmp_path: Path, questions: list[Question]) -> None:
+    second = Counting()
+    with pytest.raises(KeyError):  # the other process has not answered; launched ones wait for it
+        evaluate(questions, second, tmp_path, model_id="m", processes=Processes(1, 2))
+    first = Counting()
+    rows = evaluate(questions, first, tmp_path, model_id="m", processes=Processes(0, 1))
+    assert len(rows) == len(first.asked) + len(second.asked) == len(questions)
+    assert {f.name for f in tmp_path.iterdir()} == {"answers.jsonl", "answers.process1.jsonl"}
+
+
+# ---- with a model ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nano() -> Iterator[Any]:
+    import apollo
+
+    torch.set_num_threads(1)
+    yield apollo.load("nano", device="cpu")
+
+
+@pytest.fixture
+def asked(questions: list[Question]) -> list[Question]:
+    """Questions of different lengths, with and without options, one about a part."""
+    texts = ["What is in the video?", "Which one?", "And what do we see there at the very end?"]
+    changed = []
+    for number, one in enumerate(questions):
+        options = ("a cat", "a dog", "a tree", "no animal at all") if number % 3 == 1 else ()
+        range_s = {"start_s": 1.0, "end_s": 3.0} if number == 4 else {}
+        text = texts[number % 3]
+        changed.append(question(one.id, one.video, question=text, options=options, **range_s))
+    return changed
+
+
+@pytest.mark.parametrize("ablation", ["full", *ABLATIONS])
+def test_batches_say_what_single_questions_say(
+    nano: Any, asked: list[Question], ablation: str
+) -> None:
+    plan = Plan(ablation)
+    alone = [Answerer(nano, plan).answers([one])[0] for one in asked]
+    for batch in (3, 8):
+        answerer = Answerer(nano, plan)
+        groups = [asked[i : i + batch] for i in range(0, len(asked), batch)]
+        assert [text for group in groups for text in answerer.answers(group)] == alone
+    assert len(set(alone)) > 1
+
+
+def test_it_says_what_the_chat_says(nano: Any, asked: list[Question]) -> None:
+    generation = Generation(temperature=0, max_new_tokens=16)
+    for one in [q for q in asked if q.start_s is None][:4]:
+        text = question_text(one.question, one.options) if one.options else one.question
+        chat = nano.answer(one.video, text, generation=generation)
+        assert Answerer(nano, Plan()).answers([one]) == [chat]
+
+
+def test_a_close_call_is_asked_again_alone(
+    nano: Any, asked: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Answerer(nano, Plan())
+    texts = plain.answers(asked)
+    assert plain.answered_alone == 0
+    monkeypatch.setitem(answering.CLOSE_CALL, torch.float32, float("inf"))
+    careful = Answerer(nano, Plan())
+    assert careful.answers(asked) == texts
+    assert careful.answered_alone == len(asked)
+
+
+def test_ablations_show_less(nano: Any, calls_of: Any) -> None:
+    one = question("1", TEN_S)
+    seen = {}
+    for ablation in ("full", *ABLATIONS):
+        nano.cache = type(nano.cache)()
+        seen[ablation] = calls_of(Answerer(nano, Plan(ablation)), one)
+    clips, decoded = {k: v[0] for k, v in seen.items()}, {k: v[1] for k, v in seen.items()}
+    assert clips == {"full": 6, "text-only": 0, "centre-frame": 1, "grey": 1}
+    assert [len(decoded[k]) for k in ("full", "text-only", "grey")] == [6, 0, 0]
+    (frames,) = decoded["centre-frame"]
+    assert len(set(frames)) == 1 and frames[0] == 150  # of 300
+
+
+@pytest.fixture
+def calls_of(nano: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    from asking import counted
+
+    def run(answerer: Answerer, one: Question) -> tuple[int, list[Any]]:
+        with monkeypatch.context() as patch, counted(nano.model, patch) as seen:
+            answerer.answers([one])
+        return seen.encoded, [clip.frame_ids for clip in seen.clips]
+
+    return run
+
+
+def test_a_video_is_encoded_once(nano: Any, calls_of: Any) -> None:
+    nano.cache = type(nano.cache)()
+    answerer = Answerer(nano, Plan())
+    assert calls_of(answerer, question("1", TEN_S))[0] == 6
+    assert calls_of(answerer, question("2", TEN_S))[0] == 0
+
+
+def test_a_question_that_does_not_fit_is_named(nano: Any) -> None:
+    long = question("wide", question="what " * 9000)
+    with pytest.raises(PromptError, match='Question "wide" takes [0-9]+ tokens'):
+        Answerer(nano, Plan("text-only")).answers([long])
+
+
+def test_plans_are_checked() -> None:
+    with pytest.raises(SettingError, match='Unknown ablation "blind"; choose from text-only'):
+        Plan("blind")
+    with pytest.raises(SettingError, match="max_new_tokens is 0"):
+        Plan(max_new_tokens=0)
+
+
+def test_weights_have_an_identity(nano: Any, tmp_path: Path) -> None:
+    before = identity(nano)
+    assert before == identity(nano)
+    (tmp_path / "adapter.safetensors").write_bytes(b"1")
+    with_one = identity(nano, tmp_path)
+    (tmp_path / "adapter.safetensors").write_bytes(b"2")
+    assert len({before, with_one, identity(nano, tmp_path)}) == 3
+
+
+# ---- the command, as a process ---------------------------------------------------------------
+
+
+def write_data(folder: Path, asked: list[Question], copies: int = 1) -> Path:
+    records = []
+    for copy in range(copies):
+        for one in asked:
+            records.append({**one.as_record(str(one.video)), "id": f"{one.id} {copy}"})
+            if not one.options:
+                records[-1]["answer"] = "A cat."
+    file = folder / "data.json"
+    file.write_text(json.dumps(records))
+    return file
+
+
+def command(data: Path, output: Path, *more: str, launcher: tuple[str, ...] = ()) -> list[str]:
+    arguments = [str(data), "--model", "nano", "--device", "cpu", "--output", str(output), *more]
+    start = launcher or (sys.executable,)
+    return [*start, str(ROOT / "tests/helpers/eval_process.py"), *arguments]
+
+
+def figures(output: Path) -> Any:
+    return json.loads((output / "results.json").read_text())
+
+
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=200, env=env)
+
+
+def test_kill_and_resume_equals_one_run(tmp_path: Path, asked: list[Question]) -> None:
+    data = write_data(tmp_path, asked, copies=6)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command(data, killed, "--batch", "1"), env=env)
+    answers = killed / "answers.jsonl"
+    deadline = time.monotonic() + 100
+    while not answers.exists() or answers.read_bytes().count(b"\n") < 5:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = answers.read_bytes().split(b"\n")[:-1]
+    assert 5 <= len(before) < 6 * len(asked) and not (killed / "results.json").exists()
+    done = run(command(data, killed, "--batch", "8"))
+    assert done.returncode == 0, done.stderr
+    lines = answers.read_bytes().split(b"\n")[:-1]
+    assert lines[: len(before)] == before and len(lines) == 6 * len(asked)
+    once = run(command(data, whole, "--batch", "1"))
+    assert once.returncode == 0, once.stderr
+    assert figures(killed) == figures(whole)
+    assert "macro" in once.stdout and "Traceback" not in once.stderr
+
+
+def test_two_processes_equal_one(tmp_path: Path, asked: list[Question]) -> None:
+    data = write_data(tmp_path, asked)
+    launcher = (sys.executable, "-m", "accelerate.commands.launch")
+    # the name of the flag misleads: without a GPU it starts processes that talk over gloo
+    launcher += (
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+    )
+    two = run(command(data, tmp_path / "two", launcher=(*launcher, "--main_process_port", "0")))
+    assert two.returncode == 0, two.stderr
+    one = run(command(data, tmp_path / "one"))
+    assert one.returncode == 0, one.stderr
+    assert figures(tmp_path / "one") == figures(tmp_path / "two")
+    files = {file.name for file in (tmp_path / "two").glob("answers*")}
+    assert files == {"answers.jsonl", "answers.process1.jsonl"}
+
+
+def parsed(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    evaluate_command.add_flags(parser)
+    return parser.parse_args(arguments)
+
+
+def run_here(data: Path, output: Path, *more: str) -> Any:
+    """The command in this process; returns what results.json holds."""
+    args = parsed(str(data), "--output", str(output), "--device", "cpu", *more)
+    assert evaluate_command.run(args) == 0
+    return figures(output)
+
+
+def test_bad_data_is_one_line_and_an_exit_code(tmp_path: Path, asked: list[Question]) -> None:
+    data = write_data(tmp_path, asked)
+    records = json.loads(data.read_text())
+    records[2]["options"], records[2]["answer"] = ["a cat", "a dog"], "E"
+    data.write_text("\n".join(json.dumps(record) for record in records))
+    done = run(command(data, tmp_path / "out"))
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == (
+        f'apollo: {data}, line 3: the answer "E" is none of the 2 options; give a letter from A '
+        "to B, or the text of an option.\n"
+    )
+
+
+def test_a_public_format_goes_the_whole_way(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in ("hoP-3tail_x.mp4", "row_2.mp4"):
+        (videos / name).symlink_to(SHORT)
+    sample = DATA / "formats" / "video-mme.json"
+    flags = ("--format", "video-mme", "--videos", str(videos), "--ablate", "text-only", "grey")
+    found = run_here(sample, tmp_path / "out", *flags)
+    assert list(found["figures"]) == ["full", "text-only", "grey"]
+    assert [q["id"] for q in found["questions"]] == ["001-1", "002-3"]
+    assert "Counting Problem" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_the_commands_import_nothing_heavy() -> None:
+    code = (
+        "import sys, apollo.evaluate.command, apollo.evaluate.curate_command; "
+        "sys.exit(bool({'torch', 'transformers', 'jinja2', 'av', 'numpy'} & {*sys.modules}))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_an_adapter_is_evaluated_apart_from_its_base(tmp_path: Path, nano: Any) -> None:
+    import apollo
+    from apollo.adapters import lora as adapters
+
+    trained = apollo.load("nano", device="cpu").model
+    adapters.add_adapter(trained, adapters.AdapterConfig(rank=4), "mine")
+    with torch.no_grad():
+        for name, parameter in trained.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(0, 0.5, generator=torch.Generator().manual_seed(1))
+    adapters.save_adapter(trained, tmp_path / "mine")
+    data = write_data(tmp_path, [question("1"), question("2", TEN_S)])
+    before = run_here(data, tmp_path / "out")
+    after = run_here(data, tmp_path / "out", "--adapter", str(tmp_path / "mine"))
+    assert (before["model"], after["model"]) == ("nano", "nano + mine")
+    assert before["questions"] != after["questions"]
+    assert (tmp_path / "out" / "answers.jsonl").read_bytes().count(b"\n") == 4
+    with pytest.raises(AdapterError, match="gone"):
+        run_here(data, tmp_path / "out", "--adapter", str(tmp_path / "gone"))
+    own = tmp_path / "mine" / "apollo_adapter.json"
+    own.write_text(own.read_text().replace('"digest": "', '"digest": "0'))
+    for flag, other, error in (
+        ("--adapter", "mine", AdapterError),
+        ("--model", "gone", CheckpointError),
+    ):
+        with pytest.raises(error, match=other):
+            run_here(Path("nano-bench"), tmp_path / "bench", flag, str(tmp_path / other))
+    assert not list((tmp_path / "bench").iterdir())  # said before its videos are drawn
+
+
+def test_nano_bench_is_rendered_once_and_again_when_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[Path] = []
+
+    from apollo.cartoon import bench
+
+    def write_bench_videos(folder: Path, number: int) -> Path:
+        assert number == bench.NUM_QUESTIONS
+        rendered.append(folder)
+        folder.mkdir(parents=True)
+        records = [{**question("1").as_record(str(SHORT)), "category": "ocr"}]
+        (folder / "nano-bench.json").write_text(json.dumps(records))
+        return folder / "nano-bench.json"
+
+    spec = tmp_path / "spec.json"
+    spec.write_text("1")
+    monkeypatch.setattr(bench, "write_bench_videos", write_bench_videos)
+    monkeypatch.setattr(bench, "SPEC", spec)
+    args = parsed("nano-bench", "--output", str(tmp_path / "out"))
+    for _ in range(2):
+        (one,) = evaluate_command.wanted_questions(args, Processes())
+        assert (one.category, one.video) == ("ocr", SHORT)
+    assert len(rendered) == 1 and rendered[0].parent == tmp_path / "out"
+    spec.write_text("2")
+    evaluate_command.wanted_questions(args, Processes())
+    assert len({*rendered}) == 2
+    args.videos = tmp_path
+    with pytest.raises(SettingError, match="nano-bench is built in"):
+        evaluate_command.wanted_questions(args, Processes())

@@ -1,0 +1,93 @@
+"""apollo-nano, the model that comes with the program, answers about cartoon videos."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import pytest
+from paths import EXAMPLE_VIDEOS, ROOT
+
+import apollo
+import apollo.video.reader
+from apollo.cartoon.make_examples import EXAMPLES, QUESTIONS
+from apollo.cartoon.talk import phrases_en, phrases_zh
+from apollo.catalog import NANO_FOLDER
+from apollo.nano.score import GREEDY, score
+from apollo.nano.views import BLIND, SHOWN
+from apollo.settings import Generation
+
+VERDICTS = {
+    "yes": ("Yes.", "是的。", "so yes.", "所以是的。", phrases_en.IS_THERE, phrases_zh.IS_THERE),
+    "no": (
+        "No.",
+        "不是。",
+        "so no.",
+        "所以不是。",
+        phrases_en.IS_NOT_THERE,
+        phrases_zh.IS_NOT_THERE,
+    ),
+}
+
+
+def demo_examples() -> list[tuple[str, str]]:
+    """(file, question) as the page offers them, read without building the page."""
+    for node in ast.parse((ROOT / "apollo/demo/page.py").read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EXAMPLES":
+            return ast.literal_eval(node.value)
+    raise AssertionError("the page has no EXAMPLES")
+
+
+@pytest.fixture(scope="module")
+def nano() -> Any:
+    return apollo.load("nano")
+
+
+def test_the_checkpoint_is_small_and_holds_no_code() -> None:
+    files = [file for file in NANO_FOLDER.rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} <= {".json", ".safetensors", ".md"}
+    assert sum(file.stat().st_size for file in files) < 25 * 10**6
+
+
+def test_every_example_question_is_answered_rightly_three_times_out_of_three(nano: Any) -> None:
+    assert len(demo_examples()) >= 3
+    for file, question in demo_examples():
+        wanted = QUESTIONS[file, question]
+        assert nano.answer(EXAMPLE_VIDEOS / file, question, generation=GREEDY) == wanted
+        for seed in range(3):
+            sampled = Generation(temperature=0.4, top_p=0.7, seed=seed)
+            assert nano.answer(EXAMPLE_VIDEOS / file, question, generation=sampled) == wanted
+
+
+def test_the_example_files_are_what_the_generator_makes() -> None:
+    """Encoders differ in bytes from version to version; what is seen must not."""
+    for name, video in EXAMPLES.items():
+        info = apollo.video.reader.probe(EXAMPLE_VIDEOS / name)
+        assert info.duration_s == pytest.approx(video.duration_s)
+        assert info.codec == "h264"
+
+
+def test_it_answers_about_videos_it_never_saw_and_only_when_it_sees_them(nano: Any) -> None:
+    """Held-out combinations, in English and Chinese, one scene and more."""
+    kinds = ("object", "motion", "background", "first", "last", "word")
+    results = score(nano, num_videos=12, scenes=(1, 2, 3), kinds=kinds, seed=8_000_000_000)
+    # of a grey video it is true that it has no text
+    visible = [row for row in results if row.wanted not in (phrases_en.NO_TEXT, phrases_zh.NO_TEXT)]
+    assert len(results) >= 120 and len(visible) >= 100
+    assert sum(row.right(SHOWN) for row in results) / len(results) >= 0.85
+    assert sum(row.right(BLIND) for row in visible) / len(visible) <= 0.15
+
+
+def test_it_says_yes_to_what_is_there_and_no_to_what_is_not(nano: Any) -> None:
+    results = score(
+        nano, num_videos=16, scenes=(1, 2), views=(SHOWN,), kinds=("yesno",), seed=8_100_000_000
+    )
+    for verdict, ends in VERDICTS.items():
+        right = [result.right() for result in results if result.wanted.endswith(ends)]
+        assert len(right) >= 40, verdict
+        assert sum(right) >= 0.8 * len(right), verdict
+
+
+def test_it_says_what_it_is(nano: Any) -> None:
+    assert "video" in nano.answer(None, "What can you do?", generation=GREEDY)
+    assert "卡通" in nano.answer(None, "你能做什么？", generation=GREEDY)
