@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from apollo.data.choices import letter_of
+from apollo.data.shares import Share
 from apollo.evaluate.records import Question
 
-Z_95 = 1.959964  # standard deviations that hold 95 % of a normal distribution
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _SIGN = re.compile(r"[.,-](?!\d)|[^\w\s.,-]|_")
 
@@ -51,29 +51,6 @@ def normalised(text: str) -> str:
     """Small letters; no signs but those of numbers; no articles; single blanks."""
     plain = _ARTICLE.sub(" ", _SIGN.sub(" ", text.lower()))
     return " ".join(plain.split())
-
-
-@dataclass(frozen=True)
-class Share:
-    """`right` of `total`, a count of questions."""
-
-    right: int
-    total: int
-
-    @property
-    def value(self) -> float:
-        return self.right / self.total
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of Wilson, 0 to 1; unlike the usual one it is right near 0 and 1."""
-        z2, n, share = Z_95**2, self.total, self.value
-        middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-        half = Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-        # the exact ends are 0 and 1; float noise must not pass them
-        low = 0.0 if self.right == 0 else max(0.0, middle - half)
-        high = 1.0 if self.right == n else min(1.0, middle + half)
-        return low, high
 
 
 @dataclass(frozen=True)

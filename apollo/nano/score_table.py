@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from apollo.cartoon.talk.judge import is_right
+from apollo.data.shares import Share
 from apollo.nano.views import SHOWN
 
 EVERYTHING = "all"
@@ -33,14 +34,6 @@ class Scored:
 
     def right(self, view: str = SHOWN) -> bool:
         return is_right(self.kind, self.wanted, self.given[view])
-
-
-def interval(right: int, total: int) -> tuple[float, float]:
-    """95 % Wilson interval of a share, in per cent."""
-    z, share = 1.96, right / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * np.sqrt(share * (1 - share) / total + z * z / (4 * total**2)) / (1 + z * z / total)
-    return max(0.0, 100 * (middle - half)), 100 * (middle + half)
 
 
 def table(results: Sequence[Scored]) -> str:
@@ -70,13 +63,13 @@ def _grouped(
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, rows in sorted(groups.items(), key=lambda item: [str(part) for part in item[0]]):
         right = sum(row.right(views[0]) for row in rows)
-        low, high = interval(right, len(rows))
+        low, high = Share(right, len(rows)).interval
         others = [100 * np.mean([row.right(view) for row in rows]) for view in views[1:]]
         cells = [
             *(str(part) for part in name),
             str(len(rows)),
             f"{100 * right / len(rows):.1f} %",
-            f"{low:.0f} to {high:.0f}",
+            f"{100 * low:.0f} to {100 * high:.0f}",
             *(f"{share:.1f} %" for share in others),
         ]
         lines.append("| " + " | ".join(cells) + " |")

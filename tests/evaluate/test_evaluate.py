@@ -19,6 +19,7 @@ from asking import SHORT, TEN_S, VIDEOS
 from paths import DATA, ROOT
 
 from apollo.data.choices import question_text
+from apollo.data.shares import Share
 from apollo.errors import (
     AdapterError,
     CheckpointError,
@@ -33,7 +34,7 @@ from apollo.evaluate.answering import Answerer
 from apollo.evaluate.asking import ABLATIONS, Plan
 from apollo.evaluate.records import Question
 from apollo.evaluate.run import Processes, evaluate, identity, own_share, question_keys
-from apollo.evaluate.score import Scored, Share, normalised, summarise
+from apollo.evaluate.score import Scored, normalised, summarise
 from apollo.evaluate.store import Stored, append_answers, key_of, read_answers
 from apollo.settings import Generation
 

@@ -11,8 +11,9 @@ import pytest
 
 from apollo.cartoon.talk.judge import is_right
 from apollo.cartoon.world.scenes import Video, cut_elsewhere, video_from_seed
+from apollo.data.shares import Share
 from apollo.nano.score import GREEDY, LANGUAGES, TURNS, main, score
-from apollo.nano.score_table import Scored, interval, table, turns_table
+from apollo.nano.score_table import Scored, table, turns_table
 from apollo.nano.views import BLIND, SHOWN, VIEWS, Shot
 from apollo.video.reader import probe
 
@@ -91,7 +92,7 @@ def test_the_tables() -> None:
     assert "| 1 | all | 3 | 66.7 % |" in text
     turns = turns_table(rows)
     assert "| 2 | 1 | 100.0 % |" in turns and "| zh | 1 | 100.0 % |" in turns
-    low, high = interval(8, 10)
+    low, high = (100 * end for end in Share(8, 10).interval)
     assert low == pytest.approx(49.0, abs=0.1) and high == pytest.approx(94.3, abs=0.1)
 
 
