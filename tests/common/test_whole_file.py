@@ -26,7 +26,7 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> No
         (growing / "old").touch()
     for place in (whole_file(file), whole_folder(folder)):
         with pytest.raises(ZeroDivisionError), place as growing:
-            (growing if growing.suffix else growing / "new").write_text("half")
+            (growing / "new" if growing.is_dir() else growing).write_text("half")
             raise ZeroDivisionError
     assert file.read_text() == "old" and [p.name for p in folder.iterdir()] == ["old"]
     assert sorted(tmp_path.iterdir()) == [file, folder]
