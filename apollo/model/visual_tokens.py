@@ -22,7 +22,8 @@ from apollo.model.prompt import image_block, video_block
 from apollo.model.token_cache import TokenCache, file_digest
 from apollo.settings import Sampling
 from apollo.video.clips import Clip, VideoInfo, clip_budget, plan_clips
-from apollo.video.reader import probe, read_clips, read_image
+from apollo.video.picture import read_image
+from apollo.video.reader import probe, read_clips
 
 FRAMES_PER_IMAGE = 4  # an image goes down the video path, repeated (golden item 27)
 CLIPS_AT_ONCE_CPU = 1  # a CPU gains nothing from more
