@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     download = commands.add_parser("download", help="fetch a model now, to be offline later")
     download.add_argument("name", metavar="NAME", help="1.5B, 3B, 7B or a Hugging Face id")
+    download.add_argument("--revision", help="a branch or commit of it (default: the newest)")
     download.set_defaults(run=run_download)
 
     page = commands.add_parser("demo", help="open the page in a browser")
@@ -157,7 +158,7 @@ def check_video(path: str) -> None:
 def run_download(args: argparse.Namespace) -> None:
     from apollo.model import checkpoint  # imports torch, which --help must not wait for
 
-    write(f"{checkpoint.find(card_of(args.name).source)}\n")
+    write(f"{checkpoint.find(card_of(args.name).source, args.revision, refresh=True)}\n")
 
 
 # ---- the terminal ----------------------------------------------------------------------------

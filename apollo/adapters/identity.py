@@ -46,8 +46,7 @@ def identify(folder: Path) -> Identity:
     configs = checkpoint.read_configs(folder)
     shaping = {key: _lasting(configs.get(key)) for key in SHAPING}
     digest = hashlib.blake2b(json.dumps(shaping, sort_keys=True).encode(), digest_size=16)
-    towers = [f"vision_tower/{name}" for name in configs["vision_tower_cfg"]["configs"]]
-    for part in ("llm", "mm_connector", *towers):
+    for part in checkpoint.parts_of(configs):
         entries = [e for file in checkpoint.weight_files(folder / part) for e in _entries(file)]
         for name, kind, file, start, end in sorted(entries):
             digest.update(f"{part} {name} {kind}\n".encode())

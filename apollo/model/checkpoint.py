@@ -42,16 +42,43 @@ MAPPED_BYTES = 16 * 2**20  # mapped file pages count as memory; the file is reop
 MAX_SHARD_BYTES = 4 * 10**9
 
 
-def download(repo_id: str, revision: str | None = None, **hub: Any) -> Path:
-    """The folder of a hub checkpoint. Downloads what is missing; works offline once cached.
+def download(
+    repo_id: str, revision: str | None = None, *, refresh: bool = False, **hub: Any
+) -> Path:
+    """The folder of a hub checkpoint, downloaded if it is not on this machine yet.
+
+    What was downloaded once stays the same, whatever its owner does to it since; `refresh` asks
+    for what is new. `revision` is a branch or a commit.
 
     Raises:
         CheckpointError: no such checkpoint, or no network and nothing cached.
     """
+    hub |= {"revision": revision, "allow_patterns": DOWNLOADED}
     try:
-        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=DOWNLOADED, **hub))
+        kept = None if refresh else _kept(repo_id, hub)
+        if kept is None:
+            kept = Path(snapshot_download(repo_id, **hub))
+            log.info("%s: downloaded at commit %s", repo_id, kept.name)
+        return kept
     except (HFValidationError, OSError) as error:
         raise CheckpointError(_why_not_downloaded(repo_id, revision, error)) from error
+
+
+def _kept(repo_id: str, hub: dict[str, Any]) -> Path | None:
+    """The folder on this machine, if it is complete: a download may have been broken off."""
+    try:
+        folder = Path(snapshot_download(repo_id, **{**hub, "local_files_only": True}))
+        for part in parts_of(read_configs(folder)):
+            weight_files(folder / part)
+        return folder
+    except (LocalEntryNotFoundError, CheckpointError):
+        return None
+
+
+def parts_of(configs: Mapping[str, Any]) -> list[str]:
+    """The sub-folders that hold weights, by what `read_configs` gave."""
+    towers = [f"vision_tower/{name}" for name in configs["vision_tower_cfg"]["configs"]]
+    return ["llm", "mm_connector", *towers]
 
 
 def _why_not_downloaded(repo_id: str, revision: str | None, error: Exception) -> str:

@@ -52,6 +52,26 @@ def test_a_cached_checkpoint_loads_offline(tmp_path: Path, monkeypatch: pytest.M
     refused("owner/name", "not on this machine", cache_dir=tmp_path, revision="b" * 40)
 
 
+def test_what_was_downloaded_stays_until_it_is_asked_for_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner of a copy may change it any day; nobody's model changes because of that."""
+    asked: list[bool] = []
+
+    def snapshot_download(repo_id: str, *, local_files_only: bool = False, **_: Any) -> str:
+        asked.append(not local_files_only)
+        return str(tmp_path)
+
+    monkeypatch.setattr(checkpoint, "snapshot_download", snapshot_download)
+    shutil.copytree(TINY, tmp_path, dirs_exist_ok=True)
+    assert checkpoint.find("owner/name") == tmp_path and asked == [False]
+    checkpoint.find("owner/name", refresh=True)
+    assert asked == [False, True]
+    next((tmp_path / "llm").glob("*.safetensors")).unlink()  # a download that was broken off
+    checkpoint.find("owner/name")
+    assert asked == [False, True, False, True]
+
+
 def hub_error(kind: str) -> Exception:
     import httpx
 
