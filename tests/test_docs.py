@@ -1,0 +1,34 @@
+"""What code and documents point to exists."""
+
+from __future__ import annotations
+
+import re
+
+from paths import ROOT
+
+CITATION = re.compile(r"docs/original\.md((?:(?: to | and |, )?#\d+)+)")
+
+
+def citations(text: str) -> list[int]:
+    """docs/original.md#11 to #14 -> 11, 14."""
+    return [int(number) for cited in CITATION.findall(text) for number in re.findall(r"\d+", cited)]
+
+
+def test_citations_are_found_in_every_form() -> None:
+    cited = "(docs/original.md#7); docs/original.md#9 and #10, docs/original.md#11 to #14"
+    assert citations(cited) == [7, 9, 10, 11, 14]
+
+
+def test_the_originals_habits_are_numbered_and_every_citation_has_its_item() -> None:
+    text = (ROOT / "docs" / "original.md").read_text("utf-8")
+    anchors = re.findall(r'<a id="(\d+)"></a>\n\*\*(\d+)\. ', text)
+    numbers = [int(anchor) for anchor, _ in anchors]
+    assert numbers == [int(number) for _, number in anchors] == list(range(1, 31))
+    cited = {
+        str(file.relative_to(ROOT)): citations(file.read_text("utf-8"))
+        for folder in ("apollo", "tests")
+        for file in (ROOT / folder).rglob("*.py")
+        if file.name != "test_docs.py"
+    }
+    assert sum(map(len, cited.values())) >= 10
+    assert {f: ids for f, ids in cited.items() if not set(ids) <= set(numbers)} == {}
