@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from paths import ROOT
 
 CITATION = re.compile(r"docs/original\.md((?:(?: to | and |, )?#\d+)+)")
@@ -32,3 +33,30 @@ def test_the_originals_habits_are_numbered_and_every_citation_has_its_item() -> 
     }
     assert sum(map(len, cited.values())) >= 10
     assert {f: ids for f, ids in cited.items() if not set(ids) <= set(numbers)} == {}
+
+
+def test_the_architecture_names_every_file_once_in_the_order_of_the_rooms() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    named = re.findall(r"^\| `([\w/]+\.py)` \|", text, re.M)
+    present = {
+        str(file.relative_to(ROOT / "apollo"))
+        for file in (ROOT / "apollo").rglob("*.py")
+        if file.name != "__init__.py" or file.parent == ROOT / "apollo"
+    }
+    assert present - {*named} == set(), "ARCHITECTURE.md says nothing of these files"
+    assert {*named} - present == set(), "ARCHITECTURE.md names files that are gone"
+    assert len(named) == len(set(named))
+    layers = (ROOT / "tests" / "test_layers.py").read_text("utf-8")
+    ranked = re.search(r'"(ground [a-z ]+)"', layers)
+    assert ranked, "tests/test_layers.py ranks the rooms in another form"
+    rooms = re.findall(r"^\| \*\*(\w+)/?\*\* \|", text, re.M)
+    assert rooms == [*ranked[1].split(), "shells"]
+
+
+@pytest.mark.parametrize("name", [file.name for file in ROOT.glob("*.md")] + ["docs/original.md"])
+def test_links_and_paths_in_documents_exist(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    for link in re.findall(r"\]\((?!http|#)([^)#\s]+)", text):
+        assert (ROOT / name).parent.joinpath(link).exists(), link
+    for path in re.findall(r"`((?:apollo|tests|docs)/[\w./-]+)`", text):
+        assert (ROOT / path).exists(), path
