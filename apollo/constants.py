@@ -1,7 +1,7 @@
 """Names and numbers the released code fixed; other people's scripts import them."""
 
 IGNORE_INDEX = -100  # label value the loss skips
-X_TOKEN_INDEX = -200  # input id of one visual slot, for images and videos alike (golden item 11)
+X_TOKEN_INDEX = -200  # input id of one visual slot, of an image or a video (docs/original.md#11)
 
 IMAGE_TOKEN = "<|image_token|>"
 VIDEO_TOKEN = "<|video_token|>"

@@ -80,7 +80,7 @@ class ApolloMMLoader:
         return self._pixels([still], 1), image_block(self.num_repeat_token)
 
     def _sampling_ratio(self, duration_s: float) -> float:
-        """The share of all clips whose tokens fit the budget (golden item 19)."""
+        """The share of all clips whose tokens fit the budget (docs/original.md#19)."""
         all_tokens = duration_s * self.num_repeat_token / self.clip_duration
         return min(1.0, self.model_max_length * self.clip_sampling_ratio / all_tokens)
 
@@ -101,7 +101,7 @@ class ApolloMMLoader:
 class KeywordsStoppingCriteria(StoppingCriteria):
     """Stops a row of `generate` when its answer ends with a keyword; one bool per row, (B,).
 
-    The original gave one bool for the batch: all of these. Kept from it (golden item 30): the
+    The original gave one bool for the batch: all of these. Kept from it (docs/original.md#30): the
     prompt's length is subtracted from an answer that does not contain the prompt, so the text
     search sees nothing until the answer is longer than half the prompt. The id comparison, which
     finds `<|im_end|>`, is not affected.
@@ -144,7 +144,7 @@ def tokenizer_mm_token(
     ids = tokenize(prompt, tokenizer)
     if prompt.startswith((VIDEO_TOKEN, IMAGE_TOKEN)):
         # The original took the first text token behind the last placeholder of such a prompt for
-        # a second "beginning of text" and dropped it (golden item 29).
+        # a second "beginning of text" and dropped it (docs/original.md#29).
         last_slot = len(ids) - 1 - ids[::-1].index(X_TOKEN_INDEX)
         del ids[last_slot + 1 : last_slot + 2]
     return ids if return_tensors is None else torch.tensor(ids, dtype=torch.long)

@@ -243,7 +243,7 @@ class ApolloForCausalLM(PreTrainedModel):
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Puts every row's visual tokens into its slots (golden items 11 to 14).
+        """Puts every row's visual tokens into its slots (docs/original.md#11 to #14).
 
         input_ids (B, S) -> embeddings (B, S', D), mask (B, S'), labels (B, S'). Rows are padded
         again with zero vectors on the side the checkpoint names.

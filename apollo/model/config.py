@@ -14,7 +14,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 from apollo.errors import CheckpointError
 
-DEFAULT_ENCODE_BATCH_SIZE = 25  # clips per tower pass; the result does not depend on it (item 15)
+DEFAULT_ENCODE_BATCH_SIZE = 25  # clips per tower pass; the result is the same (docs/original.md#15)
 DEFAULT_CONTEXT = 2048  # tokens, for a checkpoint that names no limit anywhere
 
 
@@ -109,7 +109,7 @@ class ApolloConfig(PretrainedConfig):
 
     @property
     def train_length_limit(self) -> int | None:
-        """Longer rows are cut in `forward`, as in the original (golden item 14)."""
+        """Longer rows are cut in `forward`, as in the original (docs/original.md#14)."""
         return self.llm_cfg.get("tokenizer_model_max_length")
 
     @property

@@ -4,7 +4,7 @@ In:  ids (B, S) with one slot (-200) per visual token, their embeddings (B, S, D
      tokens of every row.   Out: embeddings, mask and labels as the LLM reads them.
 Odd: the slots of a row must equal its visual tokens, or a `PromptError` says both numbers; the
 original dropped the video without a word. Rows are padded again, as the original did, so padding
-may stand on either side of what comes in (golden items 11 to 14).
+may stand on either side of what comes in (docs/original.md#11 to #14).
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def _tenths(time_s: float) -> str:
 
 
 def image_block(tokens_per_clip: int) -> str:
-    """The text that stands for an image: its slots. The original defines none (golden item 27)."""
+    """The text that stands for an image: its slots; the original has none (docs/original.md#27)."""
     return IMAGE_TOKEN * tokens_per_clip
 
 

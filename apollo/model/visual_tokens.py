@@ -28,7 +28,7 @@ from apollo.video.clips import Clip, VideoInfo, clip_budget, plan_clips
 from apollo.video.picture import read_image
 from apollo.video.reader import Video
 
-FRAMES_PER_IMAGE = 4  # an image goes down the video path, repeated (golden item 27)
+FRAMES_PER_IMAGE = 4  # an image goes down the video path, repeated (docs/original.md#27)
 CLIPS_AT_ONCE_CPU = 1  # a CPU gains nothing from more
 CLIPS_AT_ONCE_GPU = 8
 

@@ -1,8 +1,9 @@
 """Tower features -> visual tokens: a projector, then a Perceiver resampler.
 
 In:  features (N, P, Dv), P patches of a clip.   Out: visual tokens (N, K, D), D the LLM's width.
-Odd (golden items 9 and 10): every norm is a LayerNorm with eps 1e-5 times one more learned weight
-that the released files call `wheight`; keys and values see the latents too; no biases, no mask.
+Odd (docs/original.md#9 and #10): every norm is a LayerNorm with eps 1e-5 times one more learned
+weight that the released files call `wheight`; keys and values see the latents too; no biases, no
+mask.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class Resampler(nn.Module):
 
 
 def build_projector(config: ConnectorConfig) -> nn.Sequential:
-    """`mlp<N>x_gelu` is N linear layers with exact GELU between; any other name is one (item 9)."""
+    """`mlp<N>x_gelu` is N linear layers with exact GELU between; any other name is one layer."""
     match = re.fullmatch(r"mlp(\d+)x_gelu", config.projector_type)
     num_layers = max(1, int(match[1])) if match else 1
     layers: list[nn.Module] = [nn.Linear(config.vision_hidden_size, config.text_hidden_size)]

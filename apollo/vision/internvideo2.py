@@ -3,8 +3,8 @@
 In:  pixels (N, 3, T, H, W), normalised.   Out: features (N, T', G, G, D), time outermost.
 Odd:
 - features are taken after block `depth + select_layer`; with the released -2 the last block never
-  runs (golden item 1). There is no final norm, and the class token is dropped.
-- q and k are RMS-normalised over the whole width, before the heads are split (golden item 2).
+  runs (docs/original.md#1). There is no final norm, and the class token is dropped.
+- q and k are RMS-normalised over the whole width, before the heads are split (docs/original.md#2).
 - the released files carry a contrastive head and image position tables that the video path never
   reads. They are built when the config describes them, so that a released file loads and saves
   tensor for tensor.
@@ -133,7 +133,7 @@ class Block(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Tubelets of pixels -> tokens, flattened time, row, column (golden item 1)."""
+    """Tubelets of pixels -> tokens, flattened time, row, column (docs/original.md#1)."""
 
     def __init__(self, config: InternVideo2Config) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ class InternVideo2(nn.Module):
     def pick_frames(self, pixels: Tensor) -> Tensor:
         """(N, 3, T, H, W) -> (N, 3, num_frames, H, W): evenly spaced, repeated if there are fewer.
 
-        Equal to the original for 1, 4, 8, ... frames; it fails on the others (golden item 6).
+        Equal to the original for 1, 4, 8, ... frames; it fails on the others (docs/original.md#6).
         """
         num_given, num_wanted = pixels.shape[2], self.config.num_frames
         if num_given == num_wanted:

@@ -3,7 +3,8 @@
 In:  one pixel tensor per tower, in the order of `vision_towers`.
 Out: features (N, T*G*G, Dv), channels of the towers side by side in that order.
 Odd: towers with a smaller (T, G, G) are stretched to the largest by trilinear interpolation in
-float32 (golden item 7); the shape comes from the towers, not from the stored `token_output_shape`.
+float32 (docs/original.md#7); the shape comes from the towers, not from the stored
+`token_output_shape`.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class SiglipTower(nn.Module):
     """SigLIP on every frame: (N, T, 3, H, W) -> (N, T', G, G, D).
 
     Hidden states after layer `depth + 1 + select_layer`; no post-norm, no pooling head, no class
-    token (golden item 3). Layers behind the selected one never run, and none of the earlier
+    token (docs/original.md#3). Layers behind the selected one never run, and none of the earlier
     outputs is kept.
     """
 
@@ -77,7 +78,7 @@ class SiglipTower(nn.Module):
         return hidden.unflatten(1, (self.grid, self.grid))
 
     def forward(self, pixels: Tensor, num_frames: int | None = None) -> Tensor:
-        """Thins the frames to about `num_frames` first, as the original does (golden item 5)."""
+        """Thins the frames to about `num_frames` first, like the original (docs/original.md#5)."""
         step = max(1, pixels.shape[1] // (num_frames or self.num_steps))
         pixels = pixels[:, ::step]
         features = self.encode_frames(pixels.flatten(0, 1))  # (N*T', G, G, D)
