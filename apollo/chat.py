@@ -154,7 +154,7 @@ class Apollo:
         `video` is a file; `image` a file, a PIL image or an array. Neither: plain conversation.
 
         Raises:
-            ApolloError: one plain sentence; nothing was lost, ask again after mending it.
+            ApolloError: one plain sentence; nothing was lost; correct the input and ask again.
         """
         pace = Pace()
         with (
@@ -315,7 +315,7 @@ def load(
     """
     card = card_of(str(name))
     if adapter is not None:
-        adapters.read_adapter(Path(adapter))  # a wrong path is said before the model is loaded
+        adapters.read_adapter(Path(adapter))  # report a wrong path before loading the model
     chosen = pick_device(device)
     dtype = dtype or best_dtype(chosen)
     folder = checkpoint.find(

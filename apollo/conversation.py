@@ -16,7 +16,7 @@ from apollo.model.prompt import IM_END, IM_START, SYSTEM_PROMPT, chatml
 
 
 class SeparatorStyle(Enum):
-    """How turns are told apart."""
+    """How turns are separated."""
 
     TWO = auto()
     MPT = auto()

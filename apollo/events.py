@@ -27,7 +27,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Text:
-    """The next piece of the answer; "" is a sign of life while the prompt is read."""
+    """The next piece of the answer; "" is a heartbeat while the prompt is read."""
 
     piece: str
 

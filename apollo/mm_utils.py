@@ -74,7 +74,7 @@ class ApolloMMLoader:
         return self._pixels(frames, len(clips)), text
 
     def load_image(self, image_path: str | os.PathLike[str]) -> tuple[list[torch.Tensor], str]:
-        """An image as one clip that stands still. The original left this unfinished."""
+        """An image as one clip of a repeated frame. The original left this unfinished."""
         frame = read_image(image_path)  # (H, W, 3)
         still = np.broadcast_to(frame, (self.frames_per_clip, *frame.shape))  # (T, H, W, 3)
         return self._pixels([still], 1), image_block(self.num_repeat_token)

@@ -25,10 +25,9 @@ from PIL import Image
 
 from apollo.chat import Apollo, Done, Reading, Text
 from apollo.errors import PromptError
-from apollo.model import visual_tokens
 from apollo.model.prompt import build_prompt, image_block, tokenize, video_block
 from apollo.settings import Generation, Sampling
-from apollo.video.reader import probe
+from apollo.video.reader import probe, read_clips
 
 # ---- events ----------------------------------------------------------------------------------
 
@@ -80,8 +79,8 @@ def by_hand(model: Any, block: str | None, tokens: Any, **prompt: Any) -> str:
 def test_a_conversation_about_a_video(apollo: Apollo) -> None:
     """The same text as from the parts of the line, put together here."""
     clips = apollo.clips(SHORT)
-    frames = visual_tokens.read_clips(SHORT, clips)
-    tokens = torch.cat([apollo._viewer.encode([clip]) for clip in frames]).flatten(0, 1)
+    pixels = apollo._viewer.resized(read_clips(SHORT, clips))
+    tokens = apollo._viewer.encode(pixels).flatten(0, 1)  # (N, K, D) -> (N*K, D)
     block = video_block(clips, duration_s=4, clip_duration_s=2, tokens_per_clip=8)
     expected = by_hand(apollo.model, block, tokens, messages=MESSAGES)
     events = list(apollo.events(SHORT, MESSAGES, generation=GREEDY))
@@ -107,7 +106,9 @@ def test_the_system_prompt_is_used(apollo: Apollo) -> None:
 def test_an_image(apollo: Apollo) -> None:
     picture = Image.open(PICTURE).convert("RGB")
     array = np.asarray(picture)
-    tokens = apollo._viewer.encode([np.stack([array] * 4)])[0]  # (1, K, D) -> (K, D)
+    tokens = apollo._viewer.encode(apollo._viewer.resized([np.stack([array] * 4)]))[
+        0
+    ]  # (1, K, D) -> (K, D)
     messages = [{"role": "user", "content": QUESTION}]
     expected = by_hand(apollo.model, image_block(8), tokens, messages=messages)
     for image in (PICTURE, str(PICTURE), picture, array):
@@ -148,7 +149,7 @@ def test_clips_and_frames_say_what_is_read(
 def test_the_thumbnails_are_the_frames(apollo: Apollo) -> None:
     clip = apollo.clips(SHORT)[0]
     _, thumbnail = next(apollo.frames(SHORT, height_px=1000))  # no smaller than the frame
-    frame = next(visual_tokens.read_clips(SHORT, [clip]))[0]
+    frame = next(read_clips(SHORT, [clip]))[0]
     assert np.array_equal(np.asarray(thumbnail), frame)
 
 

@@ -56,7 +56,7 @@ class AdapterConfig:
 
 @dataclass(frozen=True)
 class AdapterFiles:
-    """What a folder says of itself; no model is needed to read it."""
+    """An adapter folder's metadata; read without a model."""
 
     folder: Path
     config: AdapterConfig

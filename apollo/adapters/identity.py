@@ -1,4 +1,4 @@
-"""Who a checkpoint is: a short name and a digest of its content.
+"""A checkpoint's name and content digest.
 
 In:  a folder in the released layout.   Out: an `Identity`, equal for the same weights wherever
 they are stored and however they are sharded.

@@ -67,7 +67,7 @@ class _Attachments:
 
 
 def adapter_names(model: ApolloForCausalLM) -> list[str]:
-    """The adapters on the model, in the order they came."""
+    """The adapters on the model, in the order they were added."""
     return list(_attachments(model).by_name)
 
 
@@ -148,7 +148,7 @@ def load_adapter(model: ApolloForCausalLM, folder: str | Path, name: str | None 
     name = name or files.folder.resolve().name
     attached = _attach(model, files.config, name, own, is_trainable=False)
     attached.digest = digest
-    _tell_sight_key(model)
+    _update_vision_key(model)
     set_peft_model_state_dict(model, tensors, adapter_name=attached.key)
     return name
 
@@ -167,7 +167,7 @@ def switch(model: ApolloForCausalLM, name: str | None) -> None:
         if attached is not None:
             layer.set_adapter([attached.key], inference_mode=not attached.is_trainable)
     _attachments(model).active = name
-    _tell_sight_key(model)
+    _update_vision_key(model)
 
 
 def merge(model: ApolloForCausalLM, name: str | None = None) -> None:
@@ -197,7 +197,7 @@ def merge(model: ApolloForCausalLM, name: str | None = None) -> None:
         owner, _, child = path.rpartition(".")
         setattr(model.get_submodule(owner), child, layer.get_base_layer())
     del model.peft_config
-    model.sight_key = ""
+    model.vision_key = ""
     model.requires_grad_(True)
     model.adapters = model.source_folder = None
 
@@ -271,15 +271,15 @@ def _check_tensors(
             )
 
 
-def _tell_sight_key(model: ApolloForCausalLM) -> None:
+def _update_vision_key(model: ApolloForCausalLM) -> None:
     """Visual tokens differ by the adapter in use, if it changes how clips are seen.
 
     An adapter that is still being trained keeps its key while its weights change.
     """
     name = active_adapter(model)
     used = None if name is None else _attached(model, name)
-    changes_sight = used is not None and set(used.config.targets) != {"llm"}
-    model.sight_key = f"{used.key} {used.digest}" if used and changes_sight else ""
+    changes_vision = used is not None and set(used.config.targets) != {"llm"}
+    model.vision_key = f"{used.key} {used.digest}" if used and changes_vision else ""
 
 
 def _attachments(model: ApolloForCausalLM) -> _Attachments:

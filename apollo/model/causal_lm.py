@@ -65,9 +65,9 @@ class ApolloForCausalLM(PreTrainedModel):
         self.llm = build_llm(config, attn)
         self.tokenizer: PreTrainedTokenizerBase | None = None
         self.quantization: str | None = None
-        self.source_folder: Path | None = None  # whose weights these are, unchanged
+        self.source_folder: Path | None = None  # folder of the weights; None once they changed
         self.adapters: Any = None  # apollo.adapters keeps here what it put on the model
-        self.sight_key = ""  # tokens made under one key must not be read under another
+        self.vision_key = ""  # cache key: adapter weights that affect visual tokens
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -316,7 +316,7 @@ class ApolloForCausalLM(PreTrainedModel):
         embeddings, mask, _ = self.merge(input_ids, rows, attention_mask)
         assert mask is not None  # a mask went in
         if self.config.padding_side != "left" and not bool(mask.all()):
-            embeddings, mask = pad_left(embeddings, mask)  # the next token comes at the right end
+            embeddings, mask = pad_left(embeddings, mask)  # generation appends at the right
         return self.llm.generate(inputs_embeds=embeddings, attention_mask=mask, **generate_kwargs)
 
     def get_input_embeddings(self) -> nn.Module:

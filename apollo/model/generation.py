@@ -1,4 +1,4 @@
-"""The LLM's answer as a stream of text pieces that stops when the reader goes away.
+"""The LLM's answer as a stream of text pieces that stops when its iterator is closed.
 
 In:  a prompt (ids with slots) and its visual tokens.  Out: text, piece by piece.
 Odd: `generate` runs in a thread. An empty piece comes at least every HEARTBEAT_S, so that a caller
@@ -37,12 +37,12 @@ _watched: weakref.WeakSet[ApolloForCausalLM] = weakref.WeakSet()
 
 
 class Stopped(Exception):
-    """The reader is gone; raised inside the thread that generates, never outside."""
+    """The iterator was closed; raised inside the thread that generates, never outside."""
 
 
 @dataclass
 class Pace:
-    """When tokens were written. Text is held back until a word ends, so it cannot tell."""
+    """When tokens were written. Text is emitted per word, so tokens are timed here."""
 
     began_s: float = field(default_factory=time.monotonic)
     num_tokens: int = 0
@@ -143,7 +143,7 @@ def stream_text(
     generation: Generation,
     pace: Pace | None = None,
 ) -> Iterator[str]:
-    """Pieces of the answer; "" is a sign of life. Closing the iterator ends the generation.
+    """Pieces of the answer; "" is a heartbeat. Closing the iterator ends the generation.
 
     ids: the prompt (S,), with one slot per row of `visual_tokens` (N*K, D).
     `pace` is told of every token.
@@ -176,7 +176,7 @@ def stream_text(
             failure.append(error)
             streamer.on_finalized_text("", stream_end=True)
 
-    # the context carries who is asking (on Spaces: the visitor's quota) into the thread
+    # the context carries the request (on Spaces: its ZeroGPU quota) into the thread
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""What the model is assembled from besides its own parts: LLM, tokenizer, computed tables.
+"""Loads the LLM and the tokenizer, and rebuilds the buffers that no file stores.
 
 In:  the config and the folder of a checkpoint.   Out: objects of transformers.
 Odd: nothing here runs code that a checkpoint brings along, whatever its files ask for.
@@ -25,13 +25,13 @@ from transformers.utils import is_flash_attn_2_available
 from apollo.errors import CheckpointError, SettingError
 from apollo.model.config import ApolloConfig
 
-# any of these sets is a whole tokenizer; without one, transformers would make up an empty one
+# any of these sets is a whole tokenizer; without one, transformers would create an empty tokenizer
 TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("tokenizer.model",))
 ATTENTION = ("sdpa", "eager", "flash_attention_2")
 
 
 def check_attention(implementation: str) -> str:
-    """The name itself, or a `SettingError` that says what is missing."""
+    """Returns the name if it can be used here; else raises `SettingError`."""
     if implementation not in ATTENTION:
         raise SettingError(
             f"attn_implementation {implementation!r} is unknown; "
@@ -83,7 +83,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_generation_config(folder: Path) -> GenerationConfig | None:
-    """How the LLM was meant to be sampled, if its folder says so."""
+    """The checkpoint's generation config, None if it has none."""
     if not (folder / "generation_config.json").exists():
         return None
     try:

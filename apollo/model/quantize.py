@@ -22,7 +22,7 @@ OTHER_KEYWORDS = ("quantization_config", "load_in_8bit", "load_in_4bit")
 
 
 def check_quantization(kind: str | None, keywords: Mapping[str, Any] | None = None) -> str | None:
-    """The kind itself, or a `SettingError` that says what is missing.
+    """Returns the kind if it can be used here; else raises `SettingError`.
 
     `keywords` is whatever else was asked for; transformers' own ways to quantize are refused.
     """

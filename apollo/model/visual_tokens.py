@@ -1,9 +1,9 @@
 """A video or picture -> visual tokens, and the text block with the slots they go into.
 
 In:  an open video and how densely to read it.   Out: a `Selection` of its clips, and their tokens.
-Odd: clips are encoded in groups that take a fraction of a second, because a reader who goes away
-is noticed between two groups. Every clip is shrunk as soon as it is decoded: at full size there is
-one clip in memory.
+Odd: clips are encoded in groups that take a fraction of a second, because a closed iterator
+stops the work between two groups. Every clip is shrunk as soon as it is decoded: at full size
+there is one clip in memory.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Viewer:
             clips,
             covered_s=min(len(clips) * clip_duration_s, end_s - (sampling.start_s or 0.0)),
             note=self._note(info, clips, sampling),
-            key=(self.model.sight_key, video.digest, tuple(clip.frame_ids for clip in clips)),
+            key=(self.model.vision_key, video.digest, tuple(clip.frame_ids for clip in clips)),
         )
 
     def _note(self, info: VideoInfo, clips: Sequence[Clip], sampling: Sampling) -> str | None:
@@ -159,7 +159,7 @@ class Viewer:
         """A picture is one clip of the same frame: the selection, and its pixels (1, ...)."""
         frame = read_image(image)  # (H, W, 3)
         digest = hashlib.blake2b(frame.tobytes(), digest_size=16).hexdigest()
-        key = (self.model.sight_key, digest, frame.shape)
+        key = (self.model.vision_key, digest, frame.shape)
         block = image_block(self.model.config.tokens_per_clip)
         frames = np.repeat(frame[None], FRAMES_PER_IMAGE, axis=0)  # (H, W, 3) -> (T, H, W, 3)
         return Selection(block, 1, key=key), self.resized([frames])

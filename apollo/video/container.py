@@ -188,10 +188,10 @@ def _mp4_boxes(path: str) -> list[bytes]:
 
 
 def is_picture(path: str) -> bool:
-    """Whether Pillow knows the format. It also knows moving GIFs; callers ask about those first."""
+    """Whether Pillow knows the format; callers rule out GIF videos first."""
     try:
         with Image.open(path) as image:
-            return image.format != "MPEG"  # Pillow knows the name of that one, no more
+            return image.format != "MPEG"  # Pillow recognises MPEG but cannot read it
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
     except Image.DecompressionBombWarning:

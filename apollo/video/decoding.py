@@ -30,7 +30,7 @@ _LOST_LIMIT = 0.2  # of the frames asked for; above it an answer would be about 
 
 
 class GoSlower(Exception):
-    """The file is not what its index says; what is left must be read the careful `way`."""
+    """The file is not what its index says; decode the remaining frames by the slower `way`."""
 
     def __init__(self, way: Way) -> None:
         super().__init__(way.name)
@@ -209,7 +209,7 @@ def _run_pictures(
 
 
 def _from_entry(pictures: Iterator[Any], entry_pts: int) -> Iterator[Any]:
-    """The pictures from the keyframe on, if one comes out first; those before it are broken."""
+    """The pictures from the keyframe on; those before it reference missing data."""
     is_first = True
     for picture in pictures:
         if picture.pts is not None and picture.pts >= entry_pts:

@@ -110,7 +110,7 @@ class _Scan:
             self.entry_pts.append(packet.pts)
 
     def look_for_size(self, codec: Any, packet: Any) -> None:
-        """The size must come from a picture: rotation is only told there."""
+        """The size must come from a picture: only a decoded picture carries its rotation."""
         if self.picture_size != (0, 0):
             return
         try:

@@ -3,7 +3,7 @@
 In:  a path, then ascending frame numbers, or clips.   Out: RGB frames (H, W, 3) uint8, upright, one
 at a time, so memory does not grow with the video.
 Odd: the index and the digest of a file that has not changed are kept for the process, so a second
-question about it reads nothing. Keyframes are believed until one turns out to be none, then the
+question about it reads nothing. Keyframe flags are trusted until one proves wrong, then the
 rest of the file is decoded whole.
 """
 
@@ -164,7 +164,7 @@ class Video:
             uses.subtract(clip.frame_ids)
             for i in [i for i in at_hand if uses[i] == 0]:
                 del at_hand[i]
-        for _ in frames:  # to its end, where it says what was lost
+        for _ in frames:  # run to the end, so that damage is reported
             raise AssertionError("a frame was read that no clip wants")
 
 

@@ -1,6 +1,6 @@
 """One unmasked attention for the towers and the connector, in the implementation asked for.
 
-In:  queries, keys and values by heads.   Out: what each query gathered, heads side by side.
+In:  queries, keys and values by heads.   Out: the attention output, heads concatenated.
 """
 
 from __future__ import annotations

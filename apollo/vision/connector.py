@@ -2,7 +2,7 @@
 
 In:  features (N, P, Dv), P patches of a clip.   Out: visual tokens (N, K, D), D the LLM's width.
 Odd (docs/original.md#9 and #10): every norm is a LayerNorm with eps 1e-5 times one more learned
-weight that the released files call `wheight`; keys and values see the latents too; no biases, no
+weight that the released files call `wheight`; keys and values include the latents; no biases, no
 mask.
 """
 

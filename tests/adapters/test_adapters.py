@@ -296,7 +296,7 @@ def test_loading_says_nothing(saved: Path, caplog: pytest.LogCaptureFixture) -> 
 
 def test_the_same_model_in_other_files_is_the_same_base(tmp_path: Path, saved: Path) -> None:
     moved = tmp_path / "models--owner--name" / "snapshots" / "abc"
-    fresh().save_pretrained(moved, max_shard_bytes=100_000)
+    fresh().save_pretrained(moved, max_shard_size=100_000)
     assert len(list((moved / "llm").glob("*.safetensors"))) > 1
     assert identify(moved).digest == identify(TINY).digest
     assert (identify(moved).name, identify(TINY).name) == ("owner/name", "tiny-apollo")

@@ -55,7 +55,7 @@ def test_what_was_saved_loads_equal(tiny_model: Any, tmp_path: Path) -> None:
 
 
 def test_shards(tiny_model: Any, tmp_path: Path) -> None:
-    tiny_model.save_pretrained(tmp_path, max_shard_bytes=200_000)
+    tiny_model.save_pretrained(tmp_path, max_shard_size=200_000)
     for part in PARTS:
         shards = sorted((tmp_path / part).glob("model-0*-of-0*.safetensors"))
         index = json_of(tmp_path / part / "model.safetensors.index.json")
@@ -67,7 +67,7 @@ def test_shards(tiny_model: Any, tmp_path: Path) -> None:
     tiny_model.save_pretrained(tmp_path)  # over the shards, which must not stay
     assert len([*tmp_path.rglob("*.safetensors")]) == len(PARTS)
     ApolloForCausalLM.from_pretrained(tmp_path)
-    tiny_model.save_pretrained(tmp_path, max_shard_bytes=200_000)
+    tiny_model.save_pretrained(tmp_path, max_shard_size=200_000)
     lost = sorted((tmp_path / "llm").glob("model-0*"))[1]
     lost.unlink()
     refused(tmp_path, lost.name, "llm", "not complete")

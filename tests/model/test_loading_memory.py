@@ -16,7 +16,7 @@ from apollo.model.causal_lm import ApolloForCausalLM
 
 PEAK = """
 import json, os, sys, threading, torch
-from apollo.model import ApolloForCausalLM
+from apollo.model.causal_lm import ApolloForCausalLM
 tiny, folder, dtype = sys.argv[1:]
 
 def memory_kb(name):

@@ -97,7 +97,7 @@ def test_a_folder_loads(apollo: Apollo) -> None:
     answer = loaded.answer(SHORT, QUESTION, generation=GREEDY)
     assert answer == apollo.answer(SHORT, QUESTION, generation=GREEDY)
     assert load(str(TINY), device="cpu", dtype="bfloat16").model.dtype == torch.bfloat16
-    assert MODELS["nano"].source.endswith("nano")
+    assert MODELS["nano"].source.endswith("weights")
 
 
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

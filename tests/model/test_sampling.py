@@ -12,6 +12,8 @@ from apollo.chat import Apollo
 from apollo.model import generation
 from apollo.settings import Generation
 
+CPU = torch.device("cpu")
+
 
 def test_temperature_zero_is_deterministic(apollo: Apollo, endless: None) -> None:
     answers = {
@@ -61,7 +63,7 @@ def test_sampling_follows_the_softmax_up_to_top_p() -> None:
     expected[kept] = shares[kept] / shares[kept].sum()
     assert 1 < len(kept) < len(logits)
 
-    processors = generation.logits_processors(Generation(temperature, top_p, seed=0))
+    processors = generation.logits_processors(Generation(temperature, top_p, seed=0), CPU)
     ids = torch.zeros(num_draws, 1, dtype=torch.long)
     drawn = processors(ids, logits.repeat(num_draws, 1)).argmax(-1)  # type: ignore[arg-type]
     counts = drawn.bincount(minlength=len(logits))
@@ -72,7 +74,7 @@ def test_sampling_follows_the_softmax_up_to_top_p() -> None:
 
 
 def test_sampling_draws_anew_at_every_token() -> None:
-    sampling = generation.GumbelSampling(seed=0)
+    sampling = generation.GumbelSampling(seed=0, device=CPU)
     scores = torch.zeros(1, 1000)
     ids = torch.zeros(1, 1, dtype=torch.long)
     assert len({int(sampling(ids, scores).argmax()) for _ in range(20)}) > 15
