@@ -20,8 +20,8 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from apollo.chat import Apollo
 from apollo.data.choices import question_text
 from apollo.errors import PromptError, VideoError
-from apollo.evaluate.asking import Plan
-from apollo.evaluate.records import Question
+from apollo.evaluate.protocol import Plan
+from apollo.evaluate.question_file import Question
 from apollo.model.prompt import build_prompt, tokenize, video_block
 from apollo.model.visual_tokens import Viewer, Visual
 from apollo.settings import Sampling

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apollo.errors import DataError, SettingError
-from apollo.evaluate.asking import ABLATIONS, FULL, LETTER_TOKENS, Plan
 from apollo.evaluate.formats import FORMATS, read_format
-from apollo.evaluate.records import Question, read_questions
+from apollo.evaluate.protocol import ABLATIONS, FULL, LETTER_TOKENS, Plan
+from apollo.evaluate.question_file import Question, read_questions
 
 if TYPE_CHECKING:
     from apollo.evaluate.run import Processes

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apollo.evaluate.asking import ABLATIONS, FULL
-from apollo.evaluate.records import Question
-from apollo.evaluate.score import Scored, normalised
+from apollo.data.text import normalised_answer
+from apollo.evaluate.protocol import ABLATIONS, FULL
+from apollo.evaluate.question_file import Question
+from apollo.evaluate.score import Scored
 
 BLIND = ("text-only", "centre-frame")  # the ablations that a good question resists
 
@@ -78,7 +79,7 @@ def curate(
 def said(scored: Scored) -> str:
     """What counts as the same answer: the letter, else the words."""
     if not scored.question.options:
-        return normalised(scored.given)
+        return normalised_answer(scored.given)
     return scored.letter or "no letter"
 
 

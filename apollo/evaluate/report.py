@@ -23,8 +23,8 @@ from PIL import Image
 from apollo.data.choices import LETTERS
 from apollo.data.shares import Share
 from apollo.errors import SettingError, VideoError
-from apollo.evaluate.asking import ABLATIONS, FULL
-from apollo.evaluate.records import Question
+from apollo.evaluate.protocol import ABLATIONS, FULL
+from apollo.evaluate.question_file import Question
 from apollo.evaluate.score import Scored, Summary, summarise
 from apollo.video.clips import Clip
 from apollo.video.reader import probe, read_clips

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from apollo.errors import SettingError, VideoError
-from apollo.evaluate.asking import Plan
-from apollo.evaluate.records import Question
+from apollo.evaluate.protocol import Plan
+from apollo.evaluate.question_file import Question
 from apollo.evaluate.score import Scored
 from apollo.evaluate.store import Stored, append_answers, key_of, read_answers
 from apollo.model.token_cache import file_digest

@@ -14,7 +14,7 @@ from asking import SHORT, TEN_S
 from apollo.errors import DataError, SettingError
 from apollo.evaluate import command, curate_command
 from apollo.evaluate.curate import Verdict, curate, entropy_bits, summary_table
-from apollo.evaluate.records import Question, read_questions
+from apollo.evaluate.question_file import Question, read_questions
 from apollo.evaluate.score import Scored
 
 OPTIONS = ("a cat", "a dog", "a tree")

@@ -31,10 +31,10 @@ from apollo.errors import (
 from apollo.evaluate import answering
 from apollo.evaluate import command as evaluate_command
 from apollo.evaluate.answering import Answerer
-from apollo.evaluate.asking import ABLATIONS, Plan
-from apollo.evaluate.records import Question
+from apollo.evaluate.protocol import ABLATIONS, Plan
+from apollo.evaluate.question_file import Question
 from apollo.evaluate.run import Processes, evaluate, identity, own_share, question_keys
-from apollo.evaluate.score import Scored, normalised, summarise
+from apollo.evaluate.score import Scored, summarise
 from apollo.evaluate.store import Stored, append_answers, key_of, read_answers
 from apollo.settings import Generation
 
@@ -113,7 +113,7 @@ def test_macro_weighs_categories_alike_and_unread_answers_are_wrong() -> None:
 )
 def test_open_answers_are_compared_by_words(given: str, wanted: str, right: bool) -> None:
     row = Scored(question("1", options=(), answer=wanted), given)
-    assert (row.is_right, row.is_unread) == (right, False), normalised(given)
+    assert (row.is_right, row.is_unread) == (right, False)
 
 
 # ---- what is on disk -------------------------------------------------------------------------

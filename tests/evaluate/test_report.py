@@ -14,7 +14,7 @@ from paths import GOLDEN
 
 from apollo.errors import SettingError
 from apollo.evaluate import report
-from apollo.evaluate.records import Question
+from apollo.evaluate.question_file import Question
 from apollo.evaluate.score import Scored
 
 expect = playwright.expect
