@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from apollo.errors import DataError, SettingError
 from apollo.evaluate.formats import FORMATS, read_format
-from apollo.evaluate.protocol import ABLATIONS, FULL, LETTER_TOKENS, Plan
+from apollo.evaluate.protocol import ABLATIONS, FULL, LETTER_TOKENS, EvalProtocol
 from apollo.evaluate.question_file import Question, read_questions
 
 if TYPE_CHECKING:
     from apollo.evaluate.run import Processes
-    from apollo.evaluate.score import Scored
+    from apollo.evaluate.score import ScoredAnswer
 
 NANO_BENCH = "nano-bench"
 TEXT_TOKENS = 64  # an open answer is a sentence
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     columns = ask(args, args.model, args.adapter, questions, ablations, args.output, processes)
     if processes.index == 0:
         names = {"data": Path(args.data).name, "model": model_name(args.model, args.adapter)}
-        settings = {"apollo": __version__, **_plan(args, FULL, questions).as_json()}
+        settings = {"apollo": __version__, **_protocol(args, FULL, questions).as_json()}
         del settings["ablation"]  # the columns name theirs
         write_results(columns, args.output, settings=settings, **names)
         report = write_report(columns, args.output, **names)
@@ -160,34 +160,36 @@ def ask(
     ablations: Sequence[str],
     folder: Path,
     processes: Processes,
-) -> dict[str, list[Scored]]:
+) -> dict[str, list[ScoredAnswer]]:
     """All answers of one model: "full", then each ablation."""
     from apollo.chat import load
     from apollo.evaluate.answering import Answerer
-    from apollo.evaluate.run import evaluate, identity
+    from apollo.evaluate.run import digest_model, evaluate
 
-    plans = {name: _plan(args, name, questions) for name in (FULL, *ablations)}
+    protocols = {name: _protocol(args, name, questions) for name in (FULL, *ablations)}
     model = load(model_name, device=processes.device, adapter=adapter)
-    model_id = identity(model, adapter)
+    key = digest_model(model, adapter)
     return {
         name: evaluate(
             questions,
-            Answerer(model, plan),
+            Answerer(model, protocol),
             folder,
-            model_id=model_id,
+            model_digest=key,
             batch=args.batch,
             processes=processes,
         )
-        for name, plan in plans.items()
+        for name, protocol in protocols.items()
     }
 
 
-def _plan(args: argparse.Namespace, ablation: str, questions: Sequence[Question]) -> Plan:
+def _protocol(
+    args: argparse.Namespace, ablation: str, questions: Sequence[Question]
+) -> EvalProtocol:
     any_open = any(not question.options for question in questions)
     max_new_tokens = args.max_new_tokens
     if max_new_tokens is None:
         max_new_tokens = TEXT_TOKENS if any_open else LETTER_TOKENS
-    return Plan(ablation, max_new_tokens, args.max_clips)
+    return EvalProtocol(ablation, max_new_tokens, args.max_clips)
 
 
 def _nano_bench(output: Path, limit: int | None, processes: Processes) -> list[Question]:

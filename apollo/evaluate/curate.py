@@ -18,11 +18,11 @@ from typing import Any
 from apollo.data.text import normalised_answer
 from apollo.evaluate.protocol import ABLATIONS, FULL
 from apollo.evaluate.question_file import Question
-from apollo.evaluate.score import Scored
+from apollo.evaluate.score import ScoredAnswer
 
 BLIND = ("text-only", "centre-frame")  # the ablations that a good question resists
 
-Columns = Mapping[str, Sequence[Scored]]  # "full" and the ablations -> all questions
+Columns = Mapping[str, Sequence[ScoredAnswer]]  # "full" and the ablations -> all questions
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def curate(
     return _best_of_each(verdicts, per_category)
 
 
-def said(scored: Scored) -> str:
+def said(scored: ScoredAnswer) -> str:
     """What counts as the same answer: the letter, else the words."""
     if not scored.question.options:
         return normalised_answer(scored.given)

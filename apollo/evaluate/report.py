@@ -25,7 +25,7 @@ from apollo.data.shares import Share
 from apollo.errors import SettingError, VideoError
 from apollo.evaluate.protocol import ABLATIONS, FULL
 from apollo.evaluate.question_file import Question
-from apollo.evaluate.score import Scored, Summary, summarise
+from apollo.evaluate.score import ScoredAnswer, Summary, summarise
 from apollo.video.clips import Clip
 from apollo.video.reader import probe, read_clips
 
@@ -37,7 +37,7 @@ TITLES = {FULL: "With the video", "text-only": "Text only", "centre-frame": "Cen
     "grey": "Grey video"
 }
 
-Columns = Mapping[str, Sequence[Scored]]  # "full" or an ablation -> all questions in file order
+Columns = Mapping[str, Sequence[ScoredAnswer]]  # per ablation: all questions in file order
 
 
 def check_report_possible() -> None:
@@ -160,7 +160,7 @@ def _cell(value: float, interval: tuple[float, float], counts: str) -> dict[str,
 
 
 def _card(
-    question: Question, by_column: Mapping[str, Scored], folder: Path, poster: str | None
+    question: Question, by_column: Mapping[str, ScoredAnswer], folder: Path, poster: str | None
 ) -> dict[str, Any]:
     first = next(iter(by_column.values()))
     outcome = "right" if first.is_right else "unread" if first.is_unread else "wrong"

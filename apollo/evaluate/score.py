@@ -20,7 +20,7 @@ from apollo.evaluate.question_file import Question
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredAnswer:
     """A question and what the model said to it."""
 
     question: Question
@@ -87,7 +87,7 @@ class Summary:
         }
 
 
-def summarise(rows: Sequence[Scored]) -> Summary:
+def summarise(rows: Sequence[ScoredAnswer]) -> Summary:
     """The figures of at least one answer."""
     by_category: dict[str, list[bool]] = {}
     for row in rows:

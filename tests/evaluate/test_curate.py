@@ -15,7 +15,7 @@ from apollo.errors import DataError, SettingError
 from apollo.evaluate import command, curate_command
 from apollo.evaluate.curate import Verdict, curate, entropy_bits, summary_table
 from apollo.evaluate.question_file import Question, read_questions
-from apollo.evaluate.score import Scored
+from apollo.evaluate.score import ScoredAnswer
 
 OPTIONS = ("a cat", "a dog", "a tree")
 
@@ -29,7 +29,7 @@ def columns(full: str, text: str = "", centre: str = "", categories: str = "") -
     ]
     texts = {"full": full, "text-only": text or "C" * count, "centre-frame": centre or "C" * count}
     return {
-        name: [Scored(q, "hm" if said == "-" else said) for q, said in zip(questions, row)]  # noqa: B905
+        name: [ScoredAnswer(q, "hm" if said == "-" else said) for q, said in zip(questions, row)]  # noqa: B905
         for name, row in texts.items()
     }
 
@@ -87,8 +87,8 @@ def test_open_answers_differ_by_their_words() -> None:
     asked = Question("q", SHORT, "What?", "a cat")
 
     def says(text: str) -> Any:
-        blind = [Scored(asked, "")]
-        return {"full": [Scored(asked, text)], "text-only": blind, "centre-frame": blind}
+        blind = [ScoredAnswer(asked, "")]
+        return {"full": [ScoredAnswer(asked, text)], "text-only": blind, "centre-frame": blind}
 
     (same,) = curate({"m": says("A cat."), "n": says("the cat")})
     (other,) = curate({"m": says("A cat."), "n": says("a dog")})

@@ -15,7 +15,7 @@ from paths import GOLDEN
 from apollo.errors import SettingError
 from apollo.evaluate import report
 from apollo.evaluate.question_file import Question
-from apollo.evaluate.score import Scored
+from apollo.evaluate.score import ScoredAnswer
 
 expect = playwright.expect
 VIDEOS = GOLDEN / "videos"
@@ -23,7 +23,7 @@ OPTIONS = ("a cat", "<b>a dog</b>", "a tree")
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
 
 
-def rows(video: Path) -> dict[str, list[Scored]]:
+def rows(video: Path) -> dict[str, list[ScoredAnswer]]:
     """Three questions: right, wrong and hostile, unread; and an open one."""
     asked = [
         Question("1", video, "What is in it?", "A", OPTIONS, "ocr"),
@@ -34,8 +34,8 @@ def rows(video: Path) -> dict[str, list[Scored]]:
     full = ["A", "B. <b>a dog</b>", "no idea", "a cat"]
     grey = ["B", "C", "C", ""]
     return {
-        "full": [Scored(q, text) for q, text in zip(asked, full, strict=True)],
-        "grey": [Scored(q, text) for q, text in zip(asked, grey, strict=True)],
+        "full": [ScoredAnswer(q, text) for q, text in zip(asked, full, strict=True)],
+        "grey": [ScoredAnswer(q, text) for q, text in zip(asked, grey, strict=True)],
     }
 
 
