@@ -25,7 +25,7 @@ from apollo.evaluate.question_file import Question
 from apollo.model.prompt import build_prompt, tokenize, video_block
 from apollo.model.visual_tokens import Viewer, Visual
 from apollo.settings import Sampling
-from apollo.video.clips import Clip
+from apollo.video.clips import Clip, VideoInfo
 from apollo.video.reader import probe
 
 GREY = 128
@@ -92,30 +92,28 @@ class Answerer:
     def _visual(self, question: Question) -> Visual:
         if self.protocol.ablation == "text-only":
             return Visual()
+        video, info = question.video, probe(question.video)
         sampling = Sampling(
             max_clips=self.protocol.max_clips, start_s=question.start_s, end_s=question.end_s
         )
         if self.protocol.ablation == "centre-frame":
-            return self._centre_frame(question, sampling)
-        visual = self._viewer.fit(
-            question.video,
-            sampling,
-            lambda block: len(self._ids(question, block)),
-            self.model.config.max_context_tokens - self.protocol.max_new_tokens,
-        )
-        if self.protocol.ablation == "grey":
-            visual.tokens = self._grey_tokens(question, visual)
+            visual = self._centre_frame(info, sampling)
         else:
-            self._read(visual, question)
+            visual = self._viewer.fit(
+                video,
+                sampling,
+                lambda block: len(self._ids(question, block)),
+                self.model.config.max_context_tokens - self.protocol.max_new_tokens,
+            )
+        if self.protocol.ablation == "grey":
+            visual.tokens = self._grey_tokens(info, visual.clips)
+        else:
+            for _ in self._viewer.read(visual, video):
+                pass  # reading is done in steps; nobody waits for them here
         return visual
 
-    def _read(self, visual: Visual, question: Question) -> None:
-        for _ in self._viewer.read(visual, question.video):
-            pass  # reading is done in steps; nobody waits for them here
-
-    def _centre_frame(self, question: Question, sampling: Sampling) -> Visual:
+    def _centre_frame(self, info: VideoInfo, sampling: Sampling) -> Visual:
         """One clip that is only the frame in the middle of the video, or of the range."""
-        info = probe(question.video)
         end_s = min(sampling.end_s or info.duration_s, info.duration_s)
         middle_s = ((sampling.start_s or 0.0) + end_s) / 2
         centre = min(int(middle_s * info.fps), info.num_frames - 1)
@@ -127,19 +125,16 @@ class Answerer:
             clip_duration_s=self.model.config.clip_duration_s,
             tokens_per_clip=self.model.config.tokens_per_clip,
         )
-        visual = Visual(block, clips)
-        self._read(visual, question)
-        return visual
+        return Visual(block, clips)
 
-    def _grey_tokens(self, question: Question, visual: Visual) -> Tensor:
+    def _grey_tokens(self, info: VideoInfo, clips: Sequence[Clip]) -> Tensor:
         """What a grey video of this shape and length shows: one clip, as often as needed."""
-        info = probe(question.video)
         shape = (info.height, info.width)
         if shape not in self._grey:
-            num_frames = len(visual.clips[0].frame_ids)
+            num_frames = len(clips[0].frame_ids)
             frames = np.full((num_frames, *shape, 3), GREY, dtype=np.uint8)  # (T, H, W, 3)
             self._grey[shape] = self._viewer.encode([frames])
-        return self._grey[shape].expand(len(visual.clips), -1, -1).flatten(0, 1)  # (N*K, D)
+        return self._grey[shape].expand(len(clips), -1, -1).flatten(0, 1)  # (N*K, D)
 
     # ---- the LLM -----------------------------------------------------------------------------
 

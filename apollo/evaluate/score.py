@@ -43,6 +43,10 @@ class ScoredAnswer:
             return self.letter == self.question.answer
         return normalised_answer(self.given) == normalised_answer(self.question.answer)
 
+    @property
+    def outcome(self) -> str:
+        return "right" if self.is_right else "unread" if self.is_unread else "wrong"
+
 
 @dataclass(frozen=True)
 class Summary:

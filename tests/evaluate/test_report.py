@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from browsers import WAIT_MS, launched, playwright
 from paths import GOLDEN
+from PIL import Image
 
 from apollo.errors import SettingError
 from apollo.evaluate import report
@@ -109,6 +110,17 @@ def spy(function: Any, calls: list[Any]) -> Any:
         return function(argument)
 
     return run
+
+
+def test_half_a_picture_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(self: Image.Image, path: Path, **_: Any) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        report.write_report(rows(VIDEOS / "v01_8fps_4s.mp4"), tmp_path, data="d", model="m")
+    assert list((tmp_path / "posters").iterdir()) == []
 
 
 def test_a_missing_template_engine_is_told_first(monkeypatch: pytest.MonkeyPatch) -> None:
