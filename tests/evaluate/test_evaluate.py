@@ -458,6 +458,38 @@ def test_bad_data_is_one_line_and_an_exit_code(tmp_path: Path, asked: list[Quest
     )
 
 
+def test_a_limit_takes_evenly_from_the_whole_file(tmp_path: Path, asked: list[Question]) -> None:
+    args = parsed(str(write_data(tmp_path, asked)), "--output", str(tmp_path), "--limit", "3")
+    picked = evaluate_command.wanted_questions(args, Processes())
+    assert [q.id for q in picked] == [f"{FILES[0].name} {i} 0" for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "error", "words"),
+    [
+        (("--batch", "0"), SettingError, "--batch is 0"),
+        (("--limit", "0"), SettingError, "--limit is 0"),
+        (("--videos", "gone"), DataError, "No such folder of videos: gone"),
+        (("--output", "/dev/null/out"), SettingError, "The folder /dev/null/out cannot be made"),
+    ],
+)
+def test_wrong_flags_are_refused(tmp_path: Path, flags: Any, error: Any, words: str) -> None:
+    data = tmp_path / "data.json"
+    data.write_text("[]")
+    with pytest.raises(error, match=words):
+        evaluate_command.run(parsed(str(data), "--output", str(tmp_path / "out"), *flags))
+
+
+def test_without_the_template_engine_one_sentence_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    args = parsed("gone.json", "--output", str(tmp_path / "out"))
+    with pytest.raises(SettingError, match=r"run `pip install 'apollo-video\[train\]'`") as error:
+        evaluate_command.run(args)
+    assert str(error.value).startswith("The report needs jinja2") and not args.output.exists()
+
+
 def test_a_public_format_goes_the_whole_way(tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()
@@ -471,9 +503,9 @@ def test_a_public_format_goes_the_whole_way(tmp_path: Path) -> None:
     assert "Counting Problem" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_the_commands_import_nothing_heavy() -> None:
+def test_the_command_imports_nothing_heavy() -> None:
     code = (
-        "import sys, apollo.evaluate.command, apollo.evaluate.curate_command; "
+        "import sys, apollo.evaluate.command; "
         "sys.exit(bool({'torch', 'transformers', 'jinja2', 'av', 'numpy'} & {*sys.modules}))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -13,7 +13,6 @@ from browsers import WAIT_MS, launched, playwright
 from paths import GOLDEN
 from PIL import Image
 
-from apollo.errors import SettingError
 from apollo.evaluate import report
 from apollo.evaluate.question_file import Question
 from apollo.evaluate.score import ScoredAnswer
@@ -121,12 +120,6 @@ def test_half_a_picture_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(KeyboardInterrupt):
         report.write_report(rows(VIDEOS / "v01_8fps_4s.mp4"), tmp_path, data="d", model="m")
     assert list((tmp_path / "posters").iterdir()) == []
-
-
-def test_a_missing_template_engine_is_told_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
-    with pytest.raises(SettingError, match="needs jinja2; run"):
-        report.check_report_possible()
 
 
 # ---- in a browser ----------------------------------------------------------------------------
