@@ -31,18 +31,23 @@ from apollo.settings import Generation, Sampling
 
 if TYPE_CHECKING:
     from apollo.catalog import MODELS
-    from apollo.chat import Apollo, Done, Reading, Text, load
+    from apollo.chat import Apollo, load
+    from apollo.events import Done, Event, Reading, Stats, Text
     from apollo.model.causal_lm import ApolloForCausalLM
     from apollo.model.config import ApolloConfig
+    from apollo.video.clips import Clip
 
 __version__ = "0.1.0"
 
 _LAZY = {
     "MODELS": "apollo.catalog",
     "Apollo": "apollo.chat",
-    "Done": "apollo.chat",
-    "Reading": "apollo.chat",
-    "Text": "apollo.chat",
+    "Clip": "apollo.video.clips",
+    "Done": "apollo.events",
+    "Event": "apollo.events",
+    "Reading": "apollo.events",
+    "Stats": "apollo.events",
+    "Text": "apollo.events",
     "load": "apollo.chat",
     "ApolloConfig": "apollo.model.config",
     "ApolloForCausalLM": "apollo.model.causal_lm",
@@ -56,14 +61,17 @@ __all__ = [
     "ApolloError",
     "ApolloForCausalLM",
     "CheckpointError",
+    "Clip",
     "DataError",
     "Done",
+    "Event",
     "Generation",
     "PromptError",
     "Reading",
     "RecipeError",
     "Sampling",
     "SettingError",
+    "Stats",
     "Text",
     "VideoError",
     "load",

@@ -2,74 +2,61 @@
 
     file -> clips -> frames -> pixels -> tower features -> visual tokens -> prompt -> streamed text
 
-`Apollo.events` is the primitive; `stream` and `answer` are loops over it.
+`Apollo.events` is the primitive; `stream` and `answer` are loops over it. It is made of two halves
+that may run in two processes: `prepare` reads files and needs no model weights, `respond` computes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from apollo.adapters import lora as adapters
 from apollo.catalog import MODELS, ModelCard, card_of
-from apollo.errors import PromptError, SettingError
+from apollo.errors import AdapterError, PromptError, SettingError
+from apollo.events import (
+    Done,
+    Encoded,
+    Event,
+    Prepared,
+    Reading,
+    Request,
+    Stats,
+    Text,
+)
 from apollo.model import checkpoint
-from apollo.model.causal_lm import ApolloForCausalLM
-from apollo.model.device import pick_device
+from apollo.model.causal_lm import ApolloForCausalLM, Pixels
+from apollo.model.device import best_dtype, pick_device
 from apollo.model.generation import Pace, stream_text, watch_layers
 from apollo.model.prompt import Message, build_prompt, check_messages, tokenize
 from apollo.model.token_cache import TokenCache
-from apollo.model.visual_tokens import Viewer, Visual
+from apollo.model.visual_tokens import Selection, Viewer
 from apollo.settings import Generation, Sampling
 from apollo.video.clips import Clip
-from apollo.video.reader import probe
+from apollo.video.reader import Video
 
-__all__ = ["MODELS", "Apollo", "Done", "Event", "ModelCard", "Reading", "Stats", "Text", "load"]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """`done` of `total` clips are decoded and encoded."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Text:
-    """The next piece of the answer; "" is a sign of life while the prompt is read."""
-
-    piece: str
-
-
-@dataclass(frozen=True)
-class Stats:
-    """What the answer is based on and how fast it came."""
-
-    clips: int
-    covered_s: float
-    reused_visual_tokens: bool
-    prompt_tokens: int
-    answer_tokens: int
-    first_token_s: float
-    tokens_per_s: float
-    note: str | None = None  # a sentence for the person, when clips were thinned out
-
-
-@dataclass(frozen=True)
-class Done:
-    """The answer is complete."""
-
-    stats: Stats
-
-
-Event = Reading | Text | Done
+__all__ = [
+    "MODELS",
+    "Apollo",
+    "Clip",
+    "Done",
+    "Encoded",
+    "Event",
+    "ModelCard",
+    "Reading",
+    "Request",
+    "Stats",
+    "Text",
+    "load",
+]
 
 
 class Apollo:
@@ -81,6 +68,8 @@ class Apollo:
         self.name = card.name
         self.cache = TokenCache()
         self._viewer = Viewer(model, self.cache)
+        self._answers = 0  # being written
+        self._answers_lock = threading.Lock()
         watch_layers(model)
 
     # ---- adapters ------------------------------------------------------------------------
@@ -94,17 +83,40 @@ class Apollo:
         """Reads a LoRA adapter and uses it from now on; returns its name, by default the folder's.
 
         Raises:
-            AdapterError: no adapter there, or made for another model.
+            AdapterError: no adapter there, made for another model, or an answer is being written.
         """
-        return adapters.load_adapter(self.model, Path(path), name)
+        with self._no_answer():
+            return adapters.load_adapter(self.model, Path(path), name)
 
     def use_adapter(self, name: str | None) -> None:
-        """Answers with another loaded adapter; None is the bare model. Not during an answer.
+        """Answers with another loaded adapter; None is the bare model.
 
         Raises:
-            AdapterError: no loaded adapter has that name.
+            AdapterError: no loaded adapter has that name, or an answer is being written.
         """
-        adapters.switch(self.model, name)
+        with self._no_answer():
+            adapters.switch(self.model, name)
+
+    @contextlib.contextmanager
+    def _no_answer(self) -> Iterator[None]:
+        """Later tokens of an answer must not come from another adapter than the first."""
+        with self._answers_lock:
+            if self._answers:
+                raise AdapterError(
+                    "An answer is being written, so the adapter cannot be changed now; let it end "
+                    "or close it first."
+                )
+            yield
+
+    @contextlib.contextmanager
+    def _one_answer(self) -> Iterator[None]:
+        with self._answers_lock:
+            self._answers += 1
+        try:
+            yield
+        finally:
+            with self._answers_lock:
+                self._answers -= 1
 
     # ---- what the model will see ---------------------------------------------------------
 
@@ -116,20 +128,21 @@ class Apollo:
         Raises:
             VideoError: the file is missing, not a video, or the range is not in it.
         """
-        return self._viewer.plan(probe(video), sampling)
+        with Video(video) as opened:
+            return self._viewer.plan(opened.info, sampling)
 
     def frames(
         self, video: str | os.PathLike[str], sampling: Sampling = Sampling(), height_px: int = 96
     ) -> Iterator[tuple[float, Image.Image]]:
         """(time_s, thumbnail) of exactly the frames of `clips`, in order."""
-        return self._viewer.frames(video, sampling, height_px)
+        return self._viewer.thumbnails(video, sampling, height_px)
 
     # ---- asking --------------------------------------------------------------------------
 
     def events(
         self,
-        question: str | Sequence[Message],
         video: str | os.PathLike[str] | None = None,
+        question: str | Sequence[Message] = "",
         *,
         image: Any = None,
         sampling: Sampling = Sampling(),
@@ -143,76 +156,131 @@ class Apollo:
         Raises:
             ApolloError: one plain sentence; nothing was lost, ask again after mending it.
         """
+        pace = Pace()
+        with (
+            self._one_answer(),
+            self.prepare(
+                video, question, image=image, sampling=sampling, generation=generation
+            ) as prepared,
+        ):
+            for event in self.respond(prepared.request, prepared.pixels(), pace):
+                if isinstance(event, Encoded):
+                    self.remember(prepared.request, event.tokens)
+                else:
+                    yield event
+
+    def stream(
+        self,
+        video: str | os.PathLike[str] | None,
+        question: str | Sequence[Message],
+        **settings: Any,
+    ) -> Iterator[str]:
+        """The answer, piece by piece. The keywords are those of `events`."""
+        for event in self.events(video, question, **settings):
+            if isinstance(event, Text) and event.piece:
+                yield event.piece
+
+    def answer(
+        self,
+        video: str | os.PathLike[str] | None,
+        question: str | Sequence[Message],
+        **settings: Any,
+    ) -> str:
+        """The whole answer."""
+        return "".join(self.stream(video, question, **settings)).strip()
+
+    # ---- the two halves of asking --------------------------------------------------------
+
+    def prepare(
+        self,
+        video: str | os.PathLike[str] | None,
+        question: str | Sequence[Message],
+        *,
+        image: Any = None,
+        sampling: Sampling = Sampling(),
+        generation: Generation = Generation(),
+    ) -> Prepared:
+        """Opens the video, chooses its clips and writes the prompt. Computes nothing.
+
+        Raises:
+            ApolloError: the question, the video or a setting cannot be used.
+        """
         messages = (
             [{"role": "user", "content": question}] if isinstance(question, str) else question
         )
         check_messages(messages)
         if video is not None and image is not None:
             raise PromptError("A question takes a video or an image, not both; leave one out.")
+
+        def ids_with(block: str | None) -> list[int]:
+            prompt = build_prompt(messages, block, system_prompt=generation.system_prompt)
+            return tokenize(prompt, self.model.tokenizer)
+
+        opened: Video | None = None
+        selection = Selection()
+        pixels: Iterable[Pixels] = ()
+        with contextlib.ExitStack() as when_it_fails:
+            if video is not None:
+                opened = when_it_fails.enter_context(Video(video))
+                selection = self._viewer.select(
+                    opened,
+                    sampling,
+                    lambda block: len(ids_with(block)),
+                    self.model.config.max_context_tokens - generation.max_new_tokens,
+                )
+                pixels = self._viewer.pixels(opened, selection.clips)
+            elif image is not None:
+                selection, picture = self._viewer.picture(image)
+                pixels = [picture]
+            ids = ids_with(selection.block)
+            self._check_length(len(ids), generation)  # before the video is read for nothing
+            tokens = self.cache.get(selection.key) if selection.num_clips else None
+            when_it_fails.pop_all()
+        return Prepared(Request(ids, generation, selection, tokens), pixels, opened)
+
+    def respond(
+        self, request: Request, pixels: Iterable[Pixels], pace: Pace | None = None
+    ) -> Iterator[Event | Encoded]:
+        """Encodes the pixels of `Prepared.pixels`, if the request needs them, and answers.
+
+        Raises:
+            ApolloError: the answer cannot be computed.
+        """
+        pace = pace or Pace()
+        selection, tokens = request.selection, request.tokens
         try:
-            yield from self._events(messages, video, image, sampling, generation)
+            if total := request.clips_to_encode:
+                yield Reading(0, total)
+                parts: list[Tensor] = []
+                for group in pixels:
+                    parts.append(self._viewer.encode(group))  # (n, K, D)
+                    yield Reading(sum(map(len, parts)), total)
+                tokens = torch.cat(parts)  # (N, K, D)
+                yield Encoded(tokens.cpu())
+            rows = None if tokens is None else tokens.flatten(0, 1)  # (N, K, D) -> (N*K, D)
+            for piece in stream_text(self.model, request.ids, rows, request.generation, pace):
+                yield Text(piece)
         except torch.OutOfMemoryError as error:
             raise SettingError(
                 "The model ran out of memory; read fewer clips (max_clips), a shorter part of the "
                 "video, or choose a smaller model."
             ) from error
-
-    def _events(
-        self,
-        messages: Sequence[Message],
-        video: str | os.PathLike[str] | None,
-        image: Any,
-        sampling: Sampling,
-        generation: Generation,
-    ) -> Iterator[Event]:
-        pace = Pace()
-        visual = Visual()
-        if video is not None:
-            visual = self._viewer.fit(
-                video,
-                sampling,
-                lambda block: len(self._ids(messages, block, generation)),
-                self.model.config.max_context_tokens - generation.max_new_tokens,
-            )
-        elif image is not None:
-            visual = self._viewer.see_image(image)
-        ids = self._ids(messages, visual.block, generation)
-        self._check_length(len(ids), generation)  # before the video is read for nothing
-        if video is not None:
-            for done, total in self._viewer.read(visual, video):
-                yield Reading(done, total)
-        for piece in stream_text(self.model, ids, visual.tokens, generation, pace):
-            yield Text(piece)
         yield Done(
             Stats(
-                clips=len(visual.clips),
-                covered_s=visual.covered_s,
-                reused_visual_tokens=visual.reused,
-                prompt_tokens=len(ids),
+                clips=len(selection.clips),
+                covered_s=selection.covered_s,
+                reused_visual_tokens=request.tokens is not None,
+                prompt_tokens=len(request.ids),
                 answer_tokens=pace.num_tokens,
                 first_token_s=pace.first_token_s,
                 tokens_per_s=pace.tokens_per_s,
-                note=visual.note,
+                note=selection.note,
             )
         )
 
-    def stream(self, video: Any, question: str | Sequence[Message], **kwargs: Any) -> Iterator[str]:
-        """The answer, piece by piece. The keywords are those of `events`."""
-        for event in self.events(question, video, **kwargs):
-            if isinstance(event, Text) and event.piece:
-                yield event.piece
-
-    def answer(self, video: Any, question: str | Sequence[Message], **kwargs: Any) -> str:
-        """The whole answer."""
-        return "".join(self.stream(video, question, **kwargs)).strip()
-
-    # ---- prompt --------------------------------------------------------------------------
-
-    def _ids(
-        self, messages: Sequence[Message], block: str | None, generation: Generation
-    ) -> list[int]:
-        prompt = build_prompt(messages, block, system_prompt=generation.system_prompt)
-        return tokenize(prompt, self.model.tokenizer)
+    def remember(self, request: Request, tokens: Tensor) -> None:
+        """Keeps the visual tokens (N, K, D) that `respond` made, for later questions."""
+        self.cache.put(request.selection.key, tokens)
 
     def _check_length(self, num_tokens: int, generation: Generation) -> None:
         limit = self.model.config.max_context_tokens
@@ -236,9 +304,9 @@ def load(
 ) -> Apollo:
     """The embedded apollo-nano, "1.5B", "3B", "7B", a hub id or a folder; downloads it if need be.
 
-    The device and with it the number type are chosen by the machine: CUDA and MPS bfloat16, CPU
-    float32. `quantization` is "8bit" or "4bit" for the language model. `adapter` is the folder of
-    a LoRA adapter that was made for this model.
+    The device and with it the number type are chosen by the machine: bfloat16 on CUDA cards that
+    have it and on MPS, float16 on older cards, float32 on a CPU. `quantization` is "8bit" or "4bit"
+    for the language model. `adapter` is the folder of a LoRA adapter that was made for this model.
 
     Raises:
         AdapterError: the adapter cannot be read, or was made for another model.
@@ -249,7 +317,7 @@ def load(
     if adapter is not None:
         adapters.read_adapter(Path(adapter))  # a wrong path is said before the model is loaded
     chosen = pick_device(device)
-    dtype = dtype or (torch.float32 if chosen.type == "cpu" else torch.bfloat16)
+    dtype = dtype or best_dtype(chosen)
     folder = checkpoint.find(
         Path(card.source) if Path(card.source).is_dir() else card.source, revision
     )

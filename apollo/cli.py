@@ -133,7 +133,7 @@ def run_chat(args: argparse.Namespace) -> None:
                 write(piece)
         except KeyboardInterrupt:  # stops the answer, not the program
             write(" …")
-        except apollo.PromptError as error:  # this question does not fit; another may
+        except apollo.ApolloError as error:  # this question cannot be answered; another may
             sys.stderr.write(f"apollo: {error}\n")
         write("\n")
         if answer:
@@ -184,7 +184,7 @@ def pieces(
 ) -> Iterator[str]:
     """The answer piece by piece; meanwhile the reading is shown when stderr is a terminal."""
     shows = sys.stderr.isatty()
-    events = model.events(question, video, sampling=sampling, generation=generation)
+    events = model.events(video, question, sampling=sampling, generation=generation)
     with contextlib.closing(events):
         for event in events:
             if isinstance(event, apollo.Text):

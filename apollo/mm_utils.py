@@ -20,7 +20,8 @@ from apollo.constants import IMAGE_TOKEN, VIDEO_TOKEN, X_TOKEN_INDEX
 from apollo.errors import SettingError
 from apollo.model.prompt import image_block, tokenize, video_block
 from apollo.video.clips import Clip, original_clip_indices
-from apollo.video.reader import probe, read_clips, read_image
+from apollo.video.picture import read_image
+from apollo.video.reader import probe, read_clips
 
 Transform: TypeAlias = Callable[[np.ndarray], torch.Tensor]  # (T, H, W, 3) uint8 -> pixels
 

@@ -6,6 +6,7 @@ help text and its range.
 
 from __future__ import annotations
 
+import typing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,13 +20,14 @@ def _setting(default: Any, help: str, low: float | None = None, high: float | No
 
 
 def _check_ranges(settings: Any) -> None:
+    types = typing.get_type_hints(type(settings))
     for name, spec in settings.__dataclass_fields__.items():
         value, low, high = getattr(settings, name), spec.metadata["low"], spec.metadata["high"]
         if value is None or low is None:
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise SettingError(f"{name} is {value!r}, which is not a number.")
-        if "float" not in spec.type and not isinstance(value, int):
+        if float not in {types[name], *typing.get_args(types[name])} and not isinstance(value, int):
             if not value.is_integer():
                 raise SettingError(f"{name} is {value:g}; choose a whole number.")
             object.__setattr__(settings, name, int(value))  # browsers send 4.0 for 4

@@ -34,7 +34,7 @@ from apollo.video.reader import probe
 
 
 def test_events_come_in_order(apollo: Apollo, endless: None) -> None:
-    events = list(apollo.events(QUESTION, TEN_S, generation=GREEDY))
+    events = list(apollo.events(TEN_S, QUESTION, generation=GREEDY))
     kinds = [type(event) for event in events]
     done = kinds.index(Text)
     assert kinds == [Reading] * done + [Text] * (len(kinds) - done - 1) + [Done]
@@ -44,7 +44,7 @@ def test_events_come_in_order(apollo: Apollo, endless: None) -> None:
 
 
 def test_stats(apollo: Apollo, endless: None) -> None:
-    stats = list(apollo.events(QUESTION, SHORT, generation=GREEDY))[-1].stats
+    stats = list(apollo.events(SHORT, QUESTION, generation=GREEDY))[-1].stats
     block = video_block(apollo.clips(SHORT), duration_s=4, clip_duration_s=2, tokens_per_clip=8)
     prompt = build_prompt([{"role": "user", "content": QUESTION}], block)
     assert stats.prompt_tokens == len(tokenize(prompt, apollo.model.tokenizer))
@@ -56,13 +56,13 @@ def test_stats(apollo: Apollo, endless: None) -> None:
 
 def test_an_answer_of_one_token_has_no_pace(apollo: Apollo) -> None:
     one = Generation(temperature=0, max_new_tokens=1)
-    stats = list(apollo.events(QUESTION, generation=one))[-1].stats
+    stats = list(apollo.events(None, QUESTION, generation=one))[-1].stats
     assert (stats.answer_tokens, stats.tokens_per_s) == (1, 0.0)
     assert stats.first_token_s > 0
 
 
 def test_stream_and_answer_are_the_joined_events(apollo: Apollo) -> None:
-    text = text_of(list(apollo.events(QUESTION, SHORT, generation=GREEDY)))
+    text = text_of(list(apollo.events(SHORT, QUESTION, generation=GREEDY)))
     pieces = list(apollo.stream(SHORT, QUESTION, generation=GREEDY))
     assert "".join(pieces) == text and all(pieces)
     assert apollo.answer(SHORT, QUESTION, generation=GREEDY) == text.strip()
@@ -84,13 +84,13 @@ def test_a_conversation_about_a_video(apollo: Apollo) -> None:
     tokens = torch.cat([apollo._viewer.encode([clip]) for clip in frames]).flatten(0, 1)
     block = video_block(clips, duration_s=4, clip_duration_s=2, tokens_per_clip=8)
     expected = by_hand(apollo.model, block, tokens, messages=MESSAGES)
-    events = list(apollo.events(MESSAGES, SHORT, generation=GREEDY))
+    events = list(apollo.events(SHORT, MESSAGES, generation=GREEDY))
     assert text_of(events) == expected != ""
-    assert text_of(list(apollo.events(QUESTION, SHORT, generation=GREEDY))) != expected
+    assert text_of(list(apollo.events(SHORT, QUESTION, generation=GREEDY))) != expected
 
 
 def test_text_alone(apollo: Apollo, calls: Calls) -> None:
-    events = list(apollo.events(MESSAGES, generation=GREEDY))
+    events = list(apollo.events(None, MESSAGES, generation=GREEDY))
     assert {type(event) for event in events} == {Text, Done}
     assert text_of(events) == by_hand(apollo.model, None, None, messages=MESSAGES)
     stats = events[-1].stats
@@ -99,7 +99,7 @@ def test_text_alone(apollo: Apollo, calls: Calls) -> None:
 
 def test_the_system_prompt_is_used(apollo: Apollo) -> None:
     system = Generation(temperature=0, max_new_tokens=12, system_prompt="You are a pirate.")
-    text = text_of(list(apollo.events(MESSAGES, generation=system)))
+    text = text_of(list(apollo.events(None, MESSAGES, generation=system)))
     given = {"messages": MESSAGES, "system_prompt": "You are a pirate."}
     assert text == by_hand(apollo.model, None, None, **given)
 
@@ -111,7 +111,7 @@ def test_an_image(apollo: Apollo) -> None:
     messages = [{"role": "user", "content": QUESTION}]
     expected = by_hand(apollo.model, image_block(8), tokens, messages=messages)
     for image in (PICTURE, str(PICTURE), picture, array):
-        events = list(apollo.events(QUESTION, image=image, generation=GREEDY))
+        events = list(apollo.events(None, QUESTION, image=image, generation=GREEDY))
         assert text_of(events) == expected
         assert (events[-1].stats.clips, events[-1].stats.covered_s) == (0, 0.0)
 
@@ -133,7 +133,7 @@ def test_clips_and_frames_say_what_is_read(
 ) -> None:
     planned = apollo.clips(TEN_S, sampling)
     assert calls.clips == []  # nothing is decoded for the plan
-    stats = list(apollo.events(QUESTION, TEN_S, sampling=sampling, generation=GREEDY))[-1].stats
+    stats = list(apollo.events(TEN_S, QUESTION, sampling=sampling, generation=GREEDY))[-1].stats
     assert calls.clips == planned and stats.clips == len(planned)
     fps = probe(TEN_S).fps
     shown = list(apollo.frames(TEN_S, sampling, height_px=24))
@@ -154,7 +154,7 @@ def test_the_thumbnails_are_the_frames(apollo: Apollo) -> None:
 
 def test_covered_seconds(apollo: Apollo) -> None:
     def covered_s(video: Path, **sampling: Any) -> float:
-        events = list(apollo.events(QUESTION, video, sampling=Sampling(**sampling)))
+        events = list(apollo.events(video, QUESTION, sampling=Sampling(**sampling)))
         return events[-1].stats.covered_s
 
     assert covered_s(TEN_S, start_s=1, end_s=4) == pytest.approx(3)
@@ -165,7 +165,7 @@ def test_covered_seconds(apollo: Apollo) -> None:
 def test_a_long_video_is_thinned_to_fit(apollo: Apollo, calls: Calls) -> None:
     dense = Sampling(clip_duration_s=0.5)
     planned = apollo.clips(LONG, dense)
-    events = list(apollo.events(QUESTION, LONG, sampling=dense, generation=GREEDY))
+    events = list(apollo.events(LONG, QUESTION, sampling=dense, generation=GREEDY))
     stats = events[-1].stats
     assert 10 < stats.clips < len(planned) and stats.clips == len(calls.clips) == calls.encoded
     limit = apollo.model.config.max_context_tokens

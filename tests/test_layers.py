@@ -19,7 +19,7 @@ ROOMS = (  # noqa: SIM905
 ).split()
 FILES = {
     "ground": ("constants", "errors", "settings", "catalog", "terminal"),
-    "chat": ("chat", "__init__"),
+    "chat": ("events", "chat", "__init__"),
     "cli": ("cli", "__main__"),
     "shells": ("mm_utils", "conversation", "conversations"),  # for other people's scripts
 }

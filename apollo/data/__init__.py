@@ -1,0 +1,1 @@
+"""Small things that training, evaluation and the cartoon share."""

@@ -1,0 +1,1 @@
+"""The page: chat with a video in the browser."""

@@ -75,7 +75,7 @@ class Host:
             )
             with self.turn:  # a stopped answer may still be finishing its last token
                 yield BEAT
-                events = self.model.events(messages, video, generation=settings)
+                events = self.model.events(video, messages, generation=settings)
                 with contextlib.closing(events):
                     yield from map(_step, events)
         except apollo.ApolloError as error:

@@ -22,11 +22,11 @@ from apollo.data.choices import question_text
 from apollo.errors import PromptError, VideoError
 from apollo.evaluate.protocol import EvalProtocol
 from apollo.evaluate.question_file import Question
-from apollo.model.prompt import build_prompt, tokenize, video_block
-from apollo.model.visual_tokens import Viewer, Visual
+from apollo.model.prompt import build_prompt, tokenize
+from apollo.model.visual_tokens import Selection, Viewer
 from apollo.settings import Sampling
-from apollo.video.clips import Clip, VideoInfo
-from apollo.video.reader import probe
+from apollo.video.clips import Clip
+from apollo.video.reader import Video
 
 GREY = 128
 # score differences that rounding in a batch may make, with room to spare
@@ -40,7 +40,7 @@ class _Prompt:
 
 
 class Answerer:
-    """Answers questions with a loaded model, as a `EvalProtocol` says."""
+    """Answers questions with a loaded model, as an `EvalProtocol` says."""
 
     def __init__(self, model: Apollo, protocol: EvalProtocol) -> None:
         self.model = model.model
@@ -71,8 +71,8 @@ class Answerer:
 
     def _prompt(self, question: Question) -> _Prompt:
         try:
-            visual = self._visual(question)
-            ids = self._ids(question, visual.block)
+            block, tokens = self._visual(question)
+            ids = self._ids(question, block)
         except VideoError as error:
             raise VideoError(f'Question "{question.id}": {error}') from error
         limit = self.model.config.max_context_tokens
@@ -81,7 +81,7 @@ class Answerer:
                 f'Question "{question.id}" takes {len(ids)} tokens and its answer may take '
                 f"{self.protocol.max_new_tokens}, but the model holds {limit}; shorten it."
             )
-        return _Prompt(ids, visual.tokens)
+        return _Prompt(ids, tokens)
 
     def _ids(self, question: Question, block: str | None) -> list[int]:
         options = question.options
@@ -89,52 +89,47 @@ class Answerer:
         messages = [{"role": "user", "content": text}]
         return tokenize(build_prompt(messages, block), self.model.tokenizer)
 
-    def _visual(self, question: Question) -> Visual:
+    def _visual(self, question: Question) -> tuple[str | None, Tensor | None]:
+        """The text block of the video and its visual tokens (N*K, D); none without a video."""
         if self.protocol.ablation == "text-only":
-            return Visual()
-        video, info = question.video, probe(question.video)
+            return None, None
         sampling = Sampling(
             max_clips=self.protocol.max_clips, start_s=question.start_s, end_s=question.end_s
         )
-        if self.protocol.ablation == "centre-frame":
-            visual = self._centre_frame(info, sampling)
-        else:
-            visual = self._viewer.fit(
-                video,
-                sampling,
-                lambda block: len(self._ids(question, block)),
-                self.model.config.max_context_tokens - self.protocol.max_new_tokens,
-            )
-        if self.protocol.ablation == "grey":
-            visual.tokens = self._grey_tokens(info, visual.clips)
-        else:
-            for _ in self._viewer.read(visual, video):
-                pass  # reading is done in steps; nobody waits for them here
-        return visual
+        with Video(question.video) as video:
+            if self.protocol.ablation == "centre-frame":
+                selection = self._centre_frame(video, sampling)
+            else:
+                selection = self._viewer.select(
+                    video,
+                    sampling,
+                    lambda block: len(self._ids(question, block)),
+                    self.model.config.max_context_tokens - self.protocol.max_new_tokens,
+                )
+            if self.protocol.ablation == "grey":
+                tokens = self._grey_tokens(video, selection)
+            else:
+                tokens = self._viewer.tokens(video, selection)
+        return selection.block, tokens.flatten(0, 1)  # (N, K, D) -> (N*K, D)
 
-    def _centre_frame(self, info: VideoInfo, sampling: Sampling) -> Visual:
+    def _centre_frame(self, video: Video, sampling: Sampling) -> Selection:
         """One clip that is only the frame in the middle of the video, or of the range."""
+        info = video.info
         end_s = min(sampling.end_s or info.duration_s, info.duration_s)
         middle_s = ((sampling.start_s or 0.0) + end_s) / 2
         centre = min(int(middle_s * info.fps), info.num_frames - 1)
         time_s = centre / info.fps
         clips = [Clip((centre,) * sampling.frames_per_clip, time_s, time_s)]
-        block = video_block(
-            clips,
-            duration_s=info.duration_s,
-            clip_duration_s=self.model.config.clip_duration_s,
-            tokens_per_clip=self.model.config.tokens_per_clip,
-        )
-        return Visual(block, clips)
+        return self._viewer.selection(video, clips, sampling)
 
-    def _grey_tokens(self, info: VideoInfo, clips: Sequence[Clip]) -> Tensor:
+    def _grey_tokens(self, video: Video, selection: Selection) -> Tensor:
         """What a grey video of this shape and length shows: one clip, as often as needed."""
-        shape = (info.height, info.width)
+        shape = (video.info.height, video.info.width)
         if shape not in self._grey:
-            num_frames = len(clips[0].frame_ids)
+            num_frames = len(selection.clips[0].frame_ids)
             frames = np.full((num_frames, *shape, 3), GREY, dtype=np.uint8)  # (T, H, W, 3)
-            self._grey[shape] = self._viewer.encode([frames])
-        return self._grey[shape].expand(len(clips), -1, -1).flatten(0, 1)  # (N*K, D)
+            self._grey[shape] = self._viewer.encode(self._viewer.resized([frames]))
+        return self._grey[shape].expand(selection.num_clips, -1, -1)  # (N, K, D)
 
     # ---- the LLM -----------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from apollo.errors import PromptError, SettingError
 from apollo.model import checkpoint
 from apollo.model.config import ApolloConfig
 from apollo.model.device import pick_device, pick_dtype
+from apollo.model.keywords import MEANINGLESS, check_keywords
 from apollo.model.loading import (
     build_llm,
     check_attention,
@@ -89,27 +90,32 @@ class ApolloForCausalLM(PreTrainedModel):
         cache_dir: str | Path | None = None,
         token: str | bool | None = None,
         local_files_only: bool = False,
-        **ignored: Any,
+        **others: Any,
     ) -> ApolloForCausalLM:
         """Reads the released layout from a folder or a hub id.
 
         Memory peaks near the size of the weights in `dtype`, whatever `low_cpu_mem_usage` says.
         `dtype` defaults to what the files' config names, else float32; `quantization` is "8bit" or
-        "4bit" for the language model. Other keywords of the Auto classes have no meaning here.
+        "4bit" for the language model. What a `config` says other than the files' root config
+        counts. Of the Auto classes' other keywords those in MEANINGLESS are allowed.
 
         Raises:
             CheckpointError: not found, incomplete, pickled, or the tensors do not fit.
-            SettingError: the attention implementation is not available.
+            SettingError: the attention implementation is not available, a keyword is unknown.
         """
+        quantization = check_quantization(quantization, keywords=others)
+        check_keywords("from_pretrained", cls.from_pretrained, others, MEANINGLESS)
         hub = {"cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
         folder = checkpoint.find(pretrained_model_name_or_path, revision, **hub)
         given_attn = attn_implementation or getattr(config, "_attn_implementation", None)
-        config = ApolloConfig(**checkpoint.read_configs(folder))
+        values = checkpoint.read_configs(folder)
+        if config is not None:
+            values = config.changes_laid_over(values, checkpoint.read_json(folder / "config.json"))
+        config = ApolloConfig(**values)
         config._attn_implementation = check_attention(given_attn or "sdpa")
         config.name_or_path = str(pretrained_model_name_or_path)
         chosen = pick_dtype(dtype or torch_dtype, config)
         device = pick_device(None if device_map == "auto" else device_map or "cpu")
-        quantization = check_quantization(quantization, keywords=ignored)
         with torch.device("meta"):
             model = cls(config)
         model._fill(folder, chosen, torch.device("cpu") if quantization else device)
@@ -145,13 +151,24 @@ class ApolloForCausalLM(PreTrainedModel):
         return parts
 
     def save_pretrained(  # type: ignore[override]
-        self, save_directory: str | Path, *, max_shard_bytes: int | None = None, **ignored: Any
+        self,
+        save_directory: str | Path,
+        *,
+        max_shard_size: int | str = checkpoint.MAX_SHARD_BYTES,
+        safe_serialization: bool = True,
+        **others: Any,
     ) -> None:
         """Writes the released layout, readable by `from_pretrained`.
 
+        `max_shard_size` is in bytes, or a text such as "2GB"; a larger part becomes several files.
+
         Raises:
-            SettingError: the model is quantized or has adapters; the layout has no place for them.
+            SettingError: the model is quantized or has adapters, for which the layout has no
+                place; a keyword is unknown; or pickles are asked for.
         """
+        check_keywords("save_pretrained", self.save_pretrained, others)
+        if not safe_serialization:
+            raise SettingError("Weights are only written as safetensors; leave it at that.")
         if self.quantization:
             raise SettingError(
                 f"A model loaded in {self.quantization} cannot be saved; load it without "
@@ -163,7 +180,7 @@ class ApolloForCausalLM(PreTrainedModel):
         for part, module, prefix in self._parts():
             tensors = {prefix + k: v for k, v in module.state_dict(keep_vars=True).items()}
             checkpoint.write_part(
-                folder / part, self._part_config(part), tensors, max_bytes=max_shard_bytes
+                folder / part, self._part_config(part), tensors, max_size=max_shard_size
             )
         for name in config.tower_names:
             preprocess = config.tower_config(name).get("preprocessor")
@@ -193,15 +210,13 @@ class ApolloForCausalLM(PreTrainedModel):
     def encode_clips(self, pixels: Pixels) -> Tensor:
         """Pixels of N clips, one tensor per tower -> visual tokens (N, K, D).
 
+        uint8 pixels are what `resize` of a tower's transform gives; others are normalised already.
         Works in chunks of `encode_batch_size` clips, so memory does not grow with the video.
         """
-        dtype, device = self.dtype, self.device
         chunks = zip(*(x.split(self.config.encode_batch_size) for x in pixels), strict=True)
-        tokens = [
-            self.mm_connector(self.vision_tower([x.to(device, dtype) for x in chunk]))
-            for chunk in chunks
-        ]
-        return torch.cat(tokens)  # (N, K, D)
+        towers = self.vision_tower
+        features = (towers(towers.normalised(chunk, self.dtype)) for chunk in chunks)
+        return torch.cat([self.mm_connector(f) for f in features])  # (N, K, D)
 
     def encode_rows(
         self, vision_input: Sequence[Pixels | None], data_types: Sequence[str] | None

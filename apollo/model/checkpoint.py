@@ -278,15 +278,15 @@ def write_part(
     config: dict[str, Any],
     tensors: Mapping[str, Tensor],
     *,
-    max_bytes: int | None = None,
+    max_size: int | str = MAX_SHARD_BYTES,
 ) -> None:
-    """One part: config.json and its weights, in shards when they pass `max_bytes`."""
+    """One part: config.json and its weights, in shards when they pass `max_size`."""
     write_json(folder / "config.json", config)
     twins = {name for group in _shared_names(tensors).values() for name in group[1:]}
     save_torch_state_dict(
         {name: tensor for name, tensor in tensors.items() if name not in twins},
         folder,
-        max_shard_size=max_bytes or MAX_SHARD_BYTES,
+        max_shard_size=max_size,
         metadata={"format": "pt"},
         is_main_process=True,
     )

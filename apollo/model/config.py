@@ -7,6 +7,7 @@ index them; the properties below are what our own code reads.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
@@ -15,6 +16,16 @@ from apollo.errors import CheckpointError
 
 DEFAULT_ENCODE_BATCH_SIZE = 25  # clips per tower pass; the result does not depend on it (item 15)
 DEFAULT_CONTEXT = 2048  # tokens, for a checkpoint that names no limit anywhere
+
+
+def _laid_over(values: Any, mine: Any, theirs: Any) -> Any:
+    if mine == theirs:
+        return values
+    if not isinstance(mine, dict) or not isinstance(values, dict):
+        return mine
+    theirs = theirs if isinstance(theirs, dict) else {}
+    changed = {k: _laid_over(values.get(k), v, theirs.get(k)) for k, v in mine.items()}
+    return {**values, **changed}
 
 
 class ApolloConfig(PretrainedConfig):
@@ -49,6 +60,13 @@ class ApolloConfig(PretrainedConfig):
         self.use_mm_start_end = use_mm_start_end
         self.model_max_length = model_max_length or self.llm_cfg.get("model_max_length")
         super().__init__(**kwargs)
+
+    def changes_laid_over(self, values: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+        """`values` with what this config says differently from `stored`, the root config.json."""
+        names = [name for name in inspect.signature(ApolloConfig).parameters if name != "kwargs"]
+        before = ApolloConfig(**stored)
+        mine, theirs = ({n: getattr(c, n) for n in names} for c in (self, before))
+        return _laid_over(values, mine, theirs)
 
     @property
     def tower_names(self) -> list[str]:

@@ -42,6 +42,20 @@ def pick_device(wanted: str | torch.device | None) -> torch.device:
     return device
 
 
+def best_dtype(device: torch.device) -> torch.dtype:
+    """The number type a model is loaded in when nobody asks for one: what the device computes fast.
+
+    bfloat16; float16 on a CUDA card that would emulate bfloat16; float32 on a CPU.
+    """
+    if device.type == "cpu":
+        return torch.float32
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
+    return torch.bfloat16
+
+
 def pick_dtype(wanted: torch.dtype | str | None, config: ApolloConfig) -> torch.dtype:
     """The asked-for dtype, else the checkpoint's, else float32.
 

@@ -11,6 +11,7 @@ import contextvars
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,7 @@ from apollo.settings import Generation
 
 HEARTBEAT_S = 0.1
 _stop_of_thread = threading.local()
+_watched: weakref.WeakSet[ApolloForCausalLM] = weakref.WeakSet()
 
 
 class Stopped(Exception):
@@ -90,20 +92,20 @@ class GumbelSampling(LogitsProcessor):
     untouched, so a seeded answer is repeatable whatever else runs in the process.
     """
 
-    def __init__(self, seed: int | None) -> None:
-        self.generator = torch.Generator()
+    def __init__(self, seed: int | None, device: torch.device) -> None:
+        self.generator = torch.Generator(device)
         if seed is None:
             self.generator.seed()
         else:
             self.generator.manual_seed(seed)
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        uniform = torch.rand(scores.shape, generator=self.generator, dtype=torch.float64)
-        noise = -(-uniform.clamp_min(1e-300).log()).log()
-        return scores + noise.to(scores)
+        # an exponential draw's negative logarithm is Gumbel noise; no copy leaves the device
+        drawn = torch.empty_like(scores, dtype=torch.float32).exponential_(generator=self.generator)
+        return scores.float() - drawn.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
-def logits_processors(generation: Generation) -> LogitsProcessorList:
+def logits_processors(generation: Generation, device: torch.device) -> LogitsProcessorList:
     """Temperature 0 is greedy: nothing to do."""
     if generation.temperature == 0:
         return LogitsProcessorList()
@@ -111,13 +113,19 @@ def logits_processors(generation: Generation) -> LogitsProcessorList:
         [
             TemperatureLogitsWarper(float(generation.temperature)),
             TopPLogitsWarper(float(generation.top_p)),
-            GumbelSampling(generation.seed),
+            GumbelSampling(generation.seed, device),
         ]
     )
 
 
 def watch_layers(model: ApolloForCausalLM) -> None:
-    """Lets a stop take effect between two layers, also while a long prompt is being read."""
+    """Lets a stop take effect between two layers, also while a long prompt is being read.
+
+    A model is watched once, however often this is called.
+    """
+    if model in _watched:
+        return
+    _watched.add(model)
 
     def check(module: Any, inputs: Any) -> None:
         stop = getattr(_stop_of_thread, "event", None)
@@ -158,7 +166,7 @@ def stream_text(
                 visual_tokens=[visual_tokens],
                 do_sample=False,
                 max_new_tokens=generation.max_new_tokens,
-                logits_processor=logits_processors(generation),
+                logits_processor=logits_processors(generation, model.device),
                 stopping_criteria=StoppingCriteriaList([_StopWhenSet(stop)]),
                 streamer=streamer,
             )

@@ -9,7 +9,7 @@ Odd: two newlines follow "system"; a clip's end is the time of its last frame, s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -58,12 +58,17 @@ def video_block(
     if not clips:
         raise PromptError("The video gave no clips, so there is nothing to ask about; choose more.")
     slots = VIDEO_TOKEN * tokens_per_clip
-    lines = [f"{clip.start_s:.1f}-{clip.end_s:.1f} seconds: {slots}" for clip in clips]
+    lines = [f"{_tenths(c.start_s)}-{_tenths(c.end_s)} seconds: {slots}" for c in clips]
     return (
         f"You are provided the following series of {number_words(len(clips))}, "
         f"{clip_duration_s:g} second clips from a {timedelta(seconds=float(duration_s))} "
         "[H:MM:SS] video.\n"
     ) + ",\n".join(lines)
+
+
+def _tenths(time_s: float) -> str:
+    """One decimal as numpy rounds it, half to even of ten times the value: 6.65 becomes 6.6."""
+    return f"{round(time_s * 10) / 10:.1f}"
 
 
 def image_block(tokens_per_clip: int) -> str:
@@ -150,22 +155,3 @@ def tokenize(prompt: str, tokenizer: Any) -> list[int]:
             # verbose=False: how long is too long is decided for the whole prompt, not here.
             ids.extend(tokenizer(piece, add_special_tokens=False, verbose=False).input_ids)
     return ids
-
-
-def count_slots(ids: Iterable[int]) -> int:
-    """How many visual tokens `ids` has room for."""
-    return sum(token_id == X_TOKEN_INDEX for token_id in ids)
-
-
-def check_slots(num_slots: int, num_visual_tokens: int, *, num_clips: int | None = None) -> None:
-    """Raise `PromptError` unless every visual token has its slot and every slot its token."""
-    if num_slots == num_visual_tokens:
-        return
-    detail = ""
-    if num_clips and num_visual_tokens % num_clips == 0:
-        detail = f" ({num_clips} clips x {num_visual_tokens // num_clips})"
-    raise PromptError(
-        f"The prompt has {num_slots} visual slots but the video gave {num_visual_tokens} visual "
-        f"tokens{detail}; repeat {VIDEO_TOKEN} or {IMAGE_TOKEN} once per visual token and "
-        "tokenize with tokenizer_mm_token."
-    )

@@ -1,0 +1,1 @@
+"""apollo-nano: its shape, its weights, and how it was trained."""

@@ -34,7 +34,8 @@ from apollo.train.sample_order import training_order
 from apollo.train.stage import Stage
 from apollo.train.task import Batch, Start
 from apollo.video.clips import Clip
-from apollo.video.reader import probe, read_clips, read_image
+from apollo.video.picture import read_image
+from apollo.video.reader import probe, read_clips
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,8 @@ from apollo.model.visual_tokens import FRAMES_PER_IMAGE, Viewer
 from apollo.settings import Sampling
 from apollo.train.records import Record
 from apollo.video.clips import clip_budget
-from apollo.video.reader import probe, read_clips, read_image
+from apollo.video.picture import read_image
+from apollo.video.reader import probe, read_clips
 
 LAYOUT = 1  # part of every name; raise it when features would come out differently
 

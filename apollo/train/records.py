@@ -24,7 +24,8 @@ from apollo.data.json_lines import located_values
 from apollo.errors import DataError, SettingError, VideoError
 from apollo.model.prompt import ROLES
 from apollo.train.stage import POLICIES
-from apollo.video.reader import probe, read_image
+from apollo.video.picture import read_image
+from apollo.video.reader import probe
 
 logger = logging.getLogger(__name__)
 

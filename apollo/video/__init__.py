@@ -1,0 +1,1 @@
+"""A video file to exact frames with their times; no torch."""

@@ -12,7 +12,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 from PIL import Image
@@ -20,6 +20,7 @@ from PIL import Image
 from apollo.errors import VideoError
 
 MAX_SIDE = 8192  # pixels; one RGB frame of that size is 201 MB
+_BUFFER_BYTES = 1 << 18
 
 # Names of FFmpeg's demuxers. Left out on purpose: playlists (hls, dash, concat, sdp), pictures.
 _FORMATS = (
@@ -48,15 +49,58 @@ def existing_file(path: str | os.PathLike[str]) -> str:
     return text
 
 
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """The file itself, unbuffered: FFmpeg reads it in large pieces.
+
+    Raises:
+        VideoError: there is nothing that could be a video.
+    """
+    checked = existing_file(path)
+    try:
+        return open(checked, "rb", buffering=0)
+    except OSError as error:
+        raise VideoError(_not_readable(checked, error)) from error
+
+
+class Cursor:
+    """A place of its own in an open file that others read too."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.name = file.name
+        self._file = file
+        self._place = 0
+
+    def read(self, size: int) -> bytes:
+        self._file.seek(self._place)
+        content = self._file.read(size)
+        self._place += len(content)
+        return content
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_CUR:
+            offset += self._place
+        self._place = self._file.seek(offset, os.SEEK_SET if whence == os.SEEK_CUR else whence)
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+
 @contextlib.contextmanager
-def open_video(path: str, threads: int) -> Iterator[tuple[Any, Any]]:
-    """The container and its video track, ready to demux and decode."""
+def open_video(file: BinaryIO, threads: int) -> Iterator[tuple[Any, Any]]:
+    """The container in the file, from its start, and its video track, ready to demux and decode.
+
+    The file stays open. Several containers may read it in turns, from one thread.
+    """
+    path = file.name
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": _FORMATS,
     }
     try:
-        container = av.open(path, options=options, metadata_errors="replace")
+        container = av.open(
+            Cursor(file), options=options, metadata_errors="replace", buffer_size=_BUFFER_BYTES
+        )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(_why_not_open(path, error)) from error
     with container:
@@ -108,7 +152,7 @@ def _codec_code(path: str) -> str:
 def _why_not_open(path: str, error: Exception) -> str:
     name = os.path.basename(path)
     if isinstance(error, OSError) and not isinstance(error, av.error.FFmpegError):
-        return f"{name} cannot be read ({error.strerror}); check the file."
+        return _not_readable(path, error)
     if is_picture(path):
         return f"{name} is a picture, not a video; give it as an image."
     boxes = _mp4_boxes(path)
@@ -118,6 +162,10 @@ def _why_not_open(path: str, error: Exception) -> str:
             "record or download it again."
         )
     return f"{name} is not a video file this program can read; convert it to mp4 first."
+
+
+def _not_readable(path: str, error: OSError) -> str:
+    return f"{os.path.basename(path)} cannot be read ({error.strerror}); check the file."
 
 
 def _mp4_boxes(path: str) -> list[bytes]:

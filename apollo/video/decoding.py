@@ -1,6 +1,7 @@
 """One pass over a file's packets that decodes the wanted frames and as little else as possible.
 
-In: a `PacketIndex` and ascending frame numbers. Out: those frames, RGB (H, W, 3) uint8, upright.
+In: an open file, its `PacketIndex` and ascending frame numbers. Out: those frames, RGB (H, W, 3)
+uint8, upright.
 The odd parts: pictures that nobody asked for and nothing refers to are not decoded, and packets
 after the last wanted frame before a keyframe are not sent to the decoder at all. Packets are
 passed over rather than seeked past, because some containers land late. What decides is the
@@ -13,7 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -69,12 +70,21 @@ class Damage:
 
 
 def decode(
-    index: PacketIndex, ids: Sequence[int], way: Way, threads: int, damage: Damage
+    file: BinaryIO,
+    index: PacketIndex,
+    ids: Sequence[int],
+    way: Way,
+    threads: int,
+    damage: Damage,
+    before: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
-    """The frames (H, W, 3) uint8 of `ids`, each once, in order; `GoSlower` before a wrong one."""
+    """The frames (H, W, 3) uint8 of `ids`, each once, in order; `GoSlower` before a wrong one.
+
+    `before` is the frame that was given last when this goes on from a `GoSlower`.
+    """
     matcher = _Matcher(index, ids, way)
     converter = VideoReformatter()
-    for picture in _pictures(index, ids, way, threads, damage):
+    for picture in _pictures(file, index, ids, way, threads, damage):
         if matcher.is_late(picture) and not damage.complaints:
             raise GoSlower(Way.COUNTED)
         for shown, is_lost in matcher.take(picture):
@@ -84,11 +94,16 @@ def decode(
     for shown in matcher.rest():
         damage.add_lost()
         yield _upright_rgb(converter, shown)
-    if not matcher.saw_picture:
+    if matcher.saw_picture:
+        return
+    if before is None:
         raise VideoError(
             f"{damage.name} is damaged: none of {damage.asked} sampled frames could be decoded; "
             "send the file again."
         )
+    for _ in ids:
+        damage.add_lost()
+        yield before
 
 
 class _Matcher:
@@ -154,7 +169,12 @@ def _runs(index: PacketIndex, ids: Sequence[int]) -> list[_Run]:
 
 
 def _pictures(
-    index: PacketIndex, ids: Sequence[int], way: Way, threads: int, damage: Damage
+    file: BinaryIO,
+    index: PacketIndex,
+    ids: Sequence[int],
+    way: Way,
+    threads: int,
+    damage: Damage,
 ) -> Iterator[Any]:
     """Decoded pictures in order of display, among them those of `ids`."""
     places = {int(place) for place in index.packet_of_frame[list(ids)]}
@@ -162,7 +182,7 @@ def _pictures(
         runs = _runs(index, ids)
     else:  # counting needs every picture, whichever packet it came in
         runs = [_Run(0, max(places) if way is Way.WHOLE else 1 << 62, None)]
-    with open_video(index.info.path, threads) as (container, stream):
+    with open_video(file, threads) as (container, stream):
         packets = enumerate(_surviving(packets_of(container, stream), damage))
         for run in runs:
             needed = places if index.may_skip and way is not Way.COUNTED else None

@@ -1,7 +1,7 @@
 """What is in a video file, packet by packet, before a picture is wanted.
 
-In: a path. Out: a `PacketIndex`, which says what frame has which timestamp, which packet carries
-it and where decoding may begin.
+In: an open file. Out: a `PacketIndex`, which says what frame has which timestamp, which packet
+carries it and where decoding may begin.
 The odd part: the containers' own frame counts and seek tables are not trusted, the packets are
 read through once instead (0.5 s an hour of video).
 """
@@ -13,15 +13,14 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
 
 from apollo.errors import VideoError
 from apollo.video.clips import VideoInfo
-from apollo.video.container import existing_file, is_picture, open_video
+from apollo.video.container import is_picture, open_video
 
 logger = logging.getLogger(__name__)
 
@@ -53,17 +52,15 @@ class PacketIndex:
     warning: str | None
 
 
-def read_index(path: str | os.PathLike[str]) -> PacketIndex:
-    """The index of the file as it is now; the last few are kept."""
-    checked = existing_file(path)
-    state = os.stat(checked)
-    return _read_index(checked, state.st_size, state.st_mtime_ns)
+def read_index(file: BinaryIO) -> PacketIndex:
+    """Reads through the packets of an open file.
 
-
-@lru_cache(maxsize=8)
-def _read_index(path: str, size: int, mtime_ns: int) -> PacketIndex:
+    Raises:
+        VideoError: it is not a video that can be used.
+    """
+    path = file.name
     name = os.path.basename(path)
-    with open_video(path, threads=1) as (container, stream):
+    with open_video(file, threads=1) as (container, stream):
         scan = _scan(container, stream)
         if not scan.pts:
             if scan.saw_untimed:

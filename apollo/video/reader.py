@@ -1,71 +1,88 @@
-"""A video file to the frames that were asked for, and to nothing else.
+"""One video file, opened once: what it is, its digest, and the frames that are asked for.
 
-In: a path and ascending frame numbers, or clips. Out: RGB frames (H, W, 3) uint8, upright, one at a
-time, so memory does not grow with the video; or a picture file to one such frame.
-The odd part: keyframes are believed until one turns out to be none, then the rest of the file is
-decoded whole.
+In:  a path, then ascending frame numbers, or clips.   Out: RGB frames (H, W, 3) uint8, upright, one
+at a time, so memory does not grow with the video.
+Odd: the index and the digest of a file that has not changed are kept for the process, so a second
+question about it reads nothing. Keyframes are believed until one turns out to be none, then the
+rest of the file is decoded whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import weakref
 from collections import Counter, deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from apollo.data.recent import Recent
 from apollo.errors import SettingError, VideoError
 from apollo.video.clips import Clip, VideoInfo
-from apollo.video.container import MAX_SIDE
+from apollo.video.container import Cursor, open_file
 from apollo.video.decoding import Damage, GoSlower, decode
-from apollo.video.index import read_index
+from apollo.video.index import PacketIndex, read_index
 
 logger = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "decord")
+_CHUNK_BYTES = 1 << 20
+_indices: Recent[PacketIndex] = Recent(32)  # about 2 MB for an hour of video
+_digests: Recent[str] = Recent(1024)
 
 
-def probe(path: str | os.PathLike[str]) -> VideoInfo:
-    """Rate, length and size of a video; raises `VideoError` if it cannot be used."""
-    return read_index(path).info
+class Video:
+    """An open video file; a context manager. For one thread at a time.
 
+    `warning` tells what was missing, if anything was.
 
-def read_clips(
-    path: str | os.PathLike[str], clips: Sequence[Clip], *, backend: str = "auto"
-) -> Iterator[np.ndarray]:
-    """Each clip's frames (T, H, W, 3) uint8, one clip at a time; clips may overlap.
-
-    `backend` is "auto" for the reader of this module or "decord" for the decord package, which is
-    slower and wrong on some containers and there to compare with.
+    Raises:
+        VideoError: the file cannot be used; in one sentence.
     """
-    if backend not in BACKENDS:
-        names = " or ".join(f'"{name}"' for name in BACKENDS)
-        raise SettingError(f"There is no video backend {backend!r}; choose {names}.")
-    if backend == "decord":
-        return _read_clips_with_decord(path, clips, _import_decord())
-    return _read_clips(path, clips)
-
-
-class VideoReader:
-    """Reads chosen frames of one file; `warning` tells what was missing, if anything was."""
 
     def __init__(self, path: str | os.PathLike[str], *, num_threads: int = 2) -> None:
-        self._index = read_index(path)
+        self._file = open_file(path)
         self._threads = num_threads
-        self._way = self._index.way
         self._running: weakref.WeakSet[Generator[np.ndarray, None, None]] = weakref.WeakSet()
-        self.info = self._index.info
+        state = os.fstat(self._file.fileno())
+        self._state = (
+            self._file.name,
+            state.st_dev,
+            state.st_ino,
+            state.st_size,
+            state.st_mtime_ns,
+            state.st_ctime_ns,
+        )
+        try:
+            self._index = _indices.get(self._state, lambda: read_index(self._file))
+        except BaseException:
+            self._file.close()
+            raise
+        self._way = self._index.way
+        self.info: VideoInfo = self._index.info
         self.warning = self._index.warning
+
+    @property
+    def digest(self) -> str:
+        """A digest of the file's content."""
+        return _digests.get(self._state, self._digest)
+
+    def _digest(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        content = Cursor(self._file)
+        while chunk := content.read(_CHUNK_BYTES):
+            digest.update(chunk)
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return self.info.num_frames
 
-    def __enter__(self) -> VideoReader:
+    def __enter__(self) -> Video:
         return self
 
     def __exit__(
@@ -77,11 +94,12 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """End every iteration that is under way; each holds the file open until it ends."""
+        """Ends every iteration that is under way and closes the file."""
         for frames in list(self._running):
             frames.close()
+        self._file.close()
 
-    def iter_frames(self, frame_ids: Sequence[int]) -> Generator[np.ndarray, None, None]:
+    def frames(self, frame_ids: Sequence[int]) -> Generator[np.ndarray, None, None]:
         """The frames (H, W, 3) uint8 of ascending numbers; a repeated number gives the same array.
 
         A frame that cannot be decoded is replaced by the one before it, which is counted in
@@ -100,12 +118,14 @@ class VideoReader:
         counts = Counter(ids)
         wanted = deque(counts)
         damage = Damage(os.path.basename(self.info.path), asked=len(counts))
+        last: np.ndarray | None = None
         while wanted:
+            left = list(wanted)
+            frames = decode(self._file, self._index, left, self._way, self._threads, damage, last)
             try:
-                frames = decode(self._index, list(wanted), self._way, self._threads, damage)
-                for frame in frames:
+                for last in frames:
                     for _ in range(counts[wanted.popleft()]):
-                        yield frame
+                        yield last
             except GoSlower as slower:
                 logger.debug("%s: decoding the rest %s", damage.name, slower.way.value)
                 self._way = slower.way
@@ -113,60 +133,29 @@ class VideoReader:
             self.warning = damage.sentence()
             logger.warning(self.warning)
 
+    def read(
+        self, clips: Sequence[Clip], *, backend: str = "auto"
+    ) -> Generator[np.ndarray, None, None]:
+        """Each clip's frames (T, H, W, 3) uint8, one clip at a time; clips may overlap.
 
-def read_image(
-    source: str | os.PathLike[str] | Image.Image | np.ndarray,
-) -> np.ndarray:
-    """A picture as (H, W, 3) uint8 RGB, turned as its EXIF data says; transparency is dropped."""
-    if isinstance(source, np.ndarray):
-        return _rgb_of_array(source)
-    if isinstance(source, Image.Image):
-        return _rgb_of_image(source, "The picture")
-    name = os.path.basename(os.path.abspath(os.fspath(source)))
-    try:
-        with Image.open(source) as image:
-            return _rgb_of_image(image, name)
-    except FileNotFoundError as error:
-        raise VideoError(f"No such picture: {name}; check the path.") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise VideoError(_too_large(name)) from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise VideoError(
-            f"{name} is not a picture this program can read; save it as JPEG or PNG."
-        ) from error
+        `backend` is "auto" for the reader of this module or "decord" for the decord package, which
+        is slower and wrong on some containers, and opens the file for itself.
 
+        Raises:
+            SettingError: there is no such backend, or it is not installed.
+        """
+        if backend not in BACKENDS:
+            names = " or ".join(f'"{name}"' for name in BACKENDS)
+            raise SettingError(f"There is no video backend {backend!r}; choose {names}.")
+        if backend == "decord":
+            return _read_with_decord(self.info.path, clips, _import_decord())
+        return self._read(clips)
 
-def _rgb_of_image(image: Image.Image, name: str) -> np.ndarray:
-    if max(image.size) > MAX_SIDE:  # the size is known before the pixels are decoded
-        raise VideoError(_too_large(name))
-    return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-
-
-def _rgb_of_array(array: np.ndarray) -> np.ndarray:
-    if array.dtype != np.uint8 or not (
-        array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
-    ):
-        raise VideoError(
-            f"A picture of shape {array.shape} and type {array.dtype} cannot be used; "
-            "give (height, width, 3) uint8."
-        )
-    if array.ndim == 2:
-        array = np.repeat(array[:, :, None], 3, axis=2)  # (H, W) -> (H, W, 3)
-    return np.ascontiguousarray(array[:, :, :3])
-
-
-def _too_large(name: str) -> str:
-    return f"{name} is larger than {MAX_SIDE}x{MAX_SIDE} pixels; make it smaller."
-
-
-def _read_clips(
-    path: str | os.PathLike[str], clips: Sequence[Clip]
-) -> Generator[np.ndarray, None, None]:
-    uses = Counter(i for clip in clips for i in clip.frame_ids)  # not yet handed out
-    at_hand: dict[int, np.ndarray] = {}
-    with VideoReader(path) as reader:
+    def _read(self, clips: Sequence[Clip]) -> Generator[np.ndarray, None, None]:
+        uses = Counter(i for clip in clips for i in clip.frame_ids)  # not yet handed out
+        at_hand: dict[int, np.ndarray] = {}
         ids = sorted(uses)
-        frames = reader.iter_frames(ids)
+        frames = self.frames(ids)
         coming = iter(ids)
         for clip in clips:
             while not all(i in at_hand for i in clip.frame_ids):
@@ -177,6 +166,20 @@ def _read_clips(
                 del at_hand[i]
         for _ in frames:  # to its end, where it says what was lost
             raise AssertionError("a frame was read that no clip wants")
+
+
+def probe(path: str | os.PathLike[str]) -> VideoInfo:
+    """Rate, length and size of a video; raises `VideoError` if it cannot be used."""
+    with Video(path) as video:
+        return video.info
+
+
+def read_clips(
+    path: str | os.PathLike[str], clips: Sequence[Clip], *, backend: str = "auto"
+) -> Generator[np.ndarray, None, None]:
+    """`Video.read` of a file that is open no longer than the clips are read."""
+    with Video(path) as video:
+        yield from video.read(clips, backend=backend)
 
 
 def _stack(frames: list[np.ndarray]) -> np.ndarray:
@@ -200,14 +203,13 @@ def _import_decord() -> Any:
     return decord
 
 
-def _read_clips_with_decord(
-    path: str | os.PathLike[str], clips: Sequence[Clip], decord: Any
+def _read_with_decord(
+    path: str, clips: Sequence[Clip], decord: Any
 ) -> Generator[np.ndarray, None, None]:
-    info = probe(path)  # refuses what must not be opened, with a sentence
-    name = os.path.basename(info.path)
     try:
-        reader = decord.VideoReader(info.path, num_threads=2)
+        reader = decord.VideoReader(path, num_threads=2)
         for clip in clips:
             yield reader.get_batch(list(clip.frame_ids)).asnumpy()
     except (decord.DECORDError, RuntimeError, IndexError) as error:
+        name = os.path.basename(path)
         raise VideoError(f'decord cannot read {name}; use the backend "auto".') from error

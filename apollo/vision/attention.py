@@ -23,11 +23,13 @@ def eager_attention(
     return (weights @ value).transpose(1, 2), weights  # (N, S, heads, d)
 
 
-def attend(module: nn.Module, implementation: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend(module: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Unmasked attention: q (N, heads, S, d), k and v (N, kv heads, S', d) -> (N, S, heads * d).
 
-    `module` carries what transformers' attention functions read: head groups and `is_causal`.
+    `module` carries what transformers' attention functions read: `config`, `is_causal` and
+    `num_key_value_groups`; `config.attn_implementation` says which of them computes.
     """
+    implementation = module.config.attn_implementation
     function = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
     out, _ = function(module, q, k, v, None, scaling=q.shape[-1] ** -0.5, dropout=0.0)
     return out.flatten(2)  # (N, S, heads, d) -> (N, S, heads * d)

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
 from apollo.vision.attention import attend
-from apollo.vision.part_config import build_config
+from apollo.vision.part_config import PartConfig
 
 
 @dataclass(frozen=True)
-class ConnectorConfig:
+class ConnectorConfig(PartConfig):
     """The numbers of `mm_connector/config.json` that shape the model; the names are the file's."""
+
+    source = "mm_connector/config.json"
 
     vision_hidden_size: int
     text_hidden_size: int
@@ -34,11 +35,6 @@ class ConnectorConfig:
     ff_multi: int = 4
     hidden_act: str = "silu"
     attn_implementation: str = "sdpa"
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ConnectorConfig:
-        known = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
-        return build_config(cls, known, "mm_connector/config.json")
 
 
 class DoublyWeightedNorm(nn.Module):
@@ -54,15 +50,14 @@ class DoublyWeightedNorm(nn.Module):
 
 
 class LatentAttention(nn.Module):
-    """Latents ask, context and latents answer; key and value heads are shared by groups."""
+    """Queries from the latents, keys and values from context and latents, heads in groups."""
 
     is_causal = False
 
     def __init__(self, config: ConnectorConfig) -> None:
         super().__init__()
         width, head_dim = config.text_hidden_size, config.resampler_head_dim
-        self.head_dim = head_dim
-        self.implementation = config.attn_implementation
+        self.config = config
         self.num_key_value_groups = config.resampler_n_heads // config.num_key_value_heads
         self.q_proj = nn.Linear(width, config.resampler_n_heads * head_dim, bias=False)
         self.k_proj = nn.Linear(width, config.num_key_value_heads * head_dim, bias=False)
@@ -72,10 +67,12 @@ class LatentAttention(nn.Module):
     def forward(self, latents: Tensor, context: Tensor) -> Tensor:
         source = torch.cat([context, latents], 1)  # (N, P + K, D)
         q, k, v = (
-            t.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (N, heads, S, d)
+            t.unflatten(-1, (-1, self.config.resampler_head_dim)).transpose(
+                1, 2
+            )  # (N, heads, S, d)
             for t in (self.q_proj(latents), self.k_proj(source), self.v_proj(source))
         )
-        return self.o_proj(attend(self, self.implementation, q, k, v))  # (N, K, D)
+        return self.o_proj(attend(self, q, k, v))  # (N, K, D)
 
 
 class GatedMLP(nn.Module):
@@ -93,7 +90,7 @@ class GatedMLP(nn.Module):
 
 
 class PerceiverLayer(nn.Module):
-    """One round of looking: the latents read the context, then think."""
+    """Cross-attention of the latents to the context, then a feed-forward layer."""
 
     def __init__(self, config: ConnectorConfig) -> None:
         super().__init__()

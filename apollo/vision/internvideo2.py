@@ -13,21 +13,22 @@ Odd:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from apollo.vision.attention import attend
-from apollo.vision.part_config import build_config
+from apollo.vision.part_config import PartConfig
 
 DEFAULT_DEPTH = 40  # InternVideo2-1B; the released config.json does not say it
 MLP_RATIO = 48 / 11  # width of the feed-forward part over the model width
 
 
 @dataclass(frozen=True)
-class InternVideo2Config:
+class InternVideo2Config(PartConfig):
     """The numbers of `vision_tower/internvideo2/config.json` that shape the model."""
+
+    source = "The config.json of InternVideo2"
 
     d_model: int
     num_heads: int
@@ -42,11 +43,6 @@ class InternVideo2Config:
     clip_teacher_final_dim: int = 0
     clip_return_layer: int = 0
     attn_implementation: str = "sdpa"
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> InternVideo2Config:
-        known = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
-        return build_config(cls, known, "The config.json of InternVideo2")
 
     @property
     def grid(self) -> int:
@@ -91,8 +87,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: InternVideo2Config) -> None:
         super().__init__()
-        self.num_heads = config.num_heads
-        self.implementation = config.attn_implementation
+        self.config = config
         self.qkv = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
         self.q_norm = RMSNorm(config.d_model)
         self.k_norm = RMSNorm(config.d_model)
@@ -101,10 +96,10 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).chunk(3, dim=-1)  # (N, S, D) each
         q, k, v = (
-            t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (N, heads, S, d)
+            t.unflatten(-1, (self.config.num_heads, -1)).transpose(1, 2)  # (N, heads, S, d)
             for t in (self.q_norm(q), self.k_norm(k), v)
         )
-        return self.proj(attend(self, self.implementation, q, k, v))
+        return self.proj(attend(self, q, k, v))
 
 
 class MLP(nn.Module):

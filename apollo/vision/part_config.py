@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, ClassVar, Self
 
 from apollo.errors import CheckpointError
 
-Config = TypeVar("Config")
 
+class PartConfig:
+    """Base of the parts' frozen dataclasses; `attn_implementation` is one of their fields."""
 
-def build_config(kind: type[Config], values: Mapping[str, object], source: str) -> Config:
-    """A part's config; what the file does not say and cannot be guessed is an error naming it."""
-    try:
-        return kind(**values)
-    except TypeError as error:  # Python names the missing fields
-        raise CheckpointError(
-            f"{source} does not describe the model ({str(error).split('() ')[-1]}); "
-            "take it from the checkpoint again."
-        ) from error
+    source: ClassVar[str]  # what an error calls the file
+    attn_implementation: str
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The fields that are known here.
+
+        Raises:
+            CheckpointError: one that cannot be guessed is missing; names it.
+        """
+        known = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}  # type: ignore[attr-defined]
+        try:
+            return cls(**known)
+        except TypeError as error:  # Python names the missing fields
+            raise CheckpointError(
+                f"{cls.source} does not describe the model ({str(error).split('() ')[-1]}); "
+                "take it from the checkpoint again."
+            ) from error
+
+    @property
+    def _attn_implementation(self) -> str:
+        """The name under which transformers' attention functions read it."""
+        return self.attn_implementation

@@ -8,6 +8,7 @@ float32 (golden item 7); the shape comes from the towers, not from the stored `t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -23,9 +24,13 @@ SIGLIP_TYPES = ("siglip_vision_model", "siglip")
 
 
 class FrameTransform(Protocol):
-    """Frames (T, H, W, 3) uint8 -> the pixels one tower reads."""
+    """Frames (T, H, W, 3) uint8 -> the pixels one tower reads, at once or in two steps."""
 
-    def __call__(self, frames: Any) -> Tensor: ...
+    def __call__(self, frames: Any) -> Tensor: ...  # float32
+
+    def resize(self, frames: Any) -> Tensor: ...  # uint8
+
+    def normalise(self, pixels: Tensor) -> Tensor: ...  # uint8 -> float32
 
 
 class Tower(Protocol):
@@ -156,10 +161,21 @@ class HybridTower(nn.Module):
         if features.shape[1:4] == shape:
             return features
         channels_first = features.movedim(-1, 1).float()  # (N, D, T, G, G)
-        stretched = nn.functional.interpolate(
-            channels_first, size=shape, mode="trilinear", align_corners=False
-        )
-        return stretched.movedim(1, -1).to(features.dtype)
+        how: dict[str, Any] = {"size": shape, "mode": "trilinear", "align_corners": False}
+        try:
+            stretched = nn.functional.interpolate(channels_first, **how)
+        except NotImplementedError:  # on MPS, in the older ones of the allowed torch releases
+            stretched = nn.functional.interpolate(channels_first.cpu(), **how)
+        return stretched.movedim(1, -1).to(features.device, features.dtype)
+
+    def normalised(self, pixels: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+        """Pixels, one tensor per tower, on the towers' device; uint8 ones are normalised there."""
+        device = next(self.parameters()).device
+        moved = [x.to(device) for x in pixels]
+        return [
+            (transform.normalise(x) if x.dtype == torch.uint8 else x).to(dtype)
+            for transform, x in zip(self.vision_processor, moved, strict=True)
+        ]
 
     def forward(self, pixels: list[Tensor]) -> Tensor:
         """One pixel tensor per tower, all with the same N -> (N, T*G*G, Dv)."""

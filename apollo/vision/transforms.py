@@ -2,6 +2,7 @@
 
 In: frames (T, H, W, 3) uint8 RGB of any size. Out: float32, SigLIP (T, 3, S, S) and
 InternVideo2 (3, T, S, S), frames centred in a square of the tower's mean colour, then resized.
+`resize` gives the same as uint8, a quarter of the bytes; `normalise` does the rest, on any device.
 The odd parts: the padding colour is the mean truncated, not rounded, to a grey level; both resizes
 work on uint8, and their rounding is part of the result. SigLIP is Pillow's bicubic, which averages
 when it shrinks; InternVideo2 is OpenCV's bilinear, which does not and so must see the full frame.
@@ -36,13 +37,20 @@ class SiglipTransform:
         self._fill = _padding_colour(mean)
 
     def __call__(self, frames: np.ndarray) -> torch.Tensor:
+        return self.normalise(self.resize(frames))
+
+    def resize(self, frames: np.ndarray) -> torch.Tensor:
+        """Frames (T, H, W, 3) uint8 -> (T, 3, S, S) uint8."""
         _check_frames(frames)
         size = self.image_size
         small = np.empty((len(frames), size, size, 3), np.uint8)  # (T, S, S, 3)
         for i, frame in enumerate(frames):
             small[i] = np.asarray(self._resize(frame))
-        pixels = torch.from_numpy(small).permute(0, 3, 1, 2)  # (T, 3, S, S)
-        return _normalise(pixels, self.mean, self.std, channel_dim=1)
+        return torch.from_numpy(small).permute(0, 3, 1, 2).contiguous()  # (T, 3, S, S)
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(..., 3, S, S) uint8 -> the same shape in float32."""
+        return _normalise(pixels, self.mean, self.std, trailing_dims=2)
 
     def _resize(self, frame: np.ndarray) -> Image.Image:
         """Pillow resizes width, then height. Padding above and below waits until between the two,
@@ -74,14 +82,21 @@ class InternVideo2Transform:
         self._kept = _KeptSquare()
 
     def __call__(self, frames: np.ndarray) -> torch.Tensor:
+        return self.normalise(self.resize(frames))
+
+    def resize(self, frames: np.ndarray) -> torch.Tensor:
+        """Frames (T, H, W, 3) uint8 -> (3, T, S, S) uint8."""
         _check_frames(frames)
         size = self.image_size
         small = np.empty((len(frames), size, size, 3), np.uint8)  # (T, S, S, 3)
         for i, frame in enumerate(frames):
             square = self._kept.holding(frame, self._fill)
             small[i] = cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)
-        pixels = torch.from_numpy(small).permute(3, 0, 1, 2)  # (3, T, S, S)
-        return _normalise(pixels, self.mean, self.std, channel_dim=0)
+        return torch.from_numpy(small).permute(3, 0, 1, 2).contiguous()  # (3, T, S, S)
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(..., 3, T, S, S) uint8 -> the same shape in float32."""
+        return _normalise(pixels, self.mean, self.std, trailing_dims=3)
 
     def __getstate__(self) -> dict[str, object]:
         return {key: value for key, value in self.__dict__.items() if key != "_kept"}
@@ -128,12 +143,11 @@ def _padding_colour(mean: Sequence[float]) -> tuple[int, ...]:
 
 
 def _normalise(
-    pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float], channel_dim: int
+    pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float], trailing_dims: int
 ) -> torch.Tensor:
-    shape = [1] * 4
-    shape[channel_dim] = 3
-    scaled = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
-    return scaled.sub_(torch.tensor(mean).view(shape)).div_(torch.tensor(std).view(shape))
+    shape = [3] + [1] * trailing_dims
+    means, stds = (torch.tensor(v, device=pixels.device).view(shape) for v in (mean, std))
+    return pixels.to(torch.float32).div_(255).sub_(means).div_(stds)
 
 
 def _check_frames(frames: np.ndarray) -> None:

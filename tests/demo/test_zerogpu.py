@@ -140,11 +140,11 @@ def simulate(folder: Path) -> None:
     class Marked(fake_apollo.FakeApollo):
         """What a worker changes is lost, so it leaves a file."""
 
-        def events(self, question: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        def events(self, video: Any, question: Any, **kwargs: Any) -> Iterator[Any]:
             if "die" in question[-1]["content"]:
                 os._exit(1)
             try:
-                yield from super().events(question, *args, **kwargs)
+                yield from super().events(video, question, **kwargs)
             finally:
                 closed.write_text(str(self.closed))
 

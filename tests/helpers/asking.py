@@ -12,9 +12,9 @@ from paths import GOLDEN
 
 from apollo.chat import Text
 from apollo.errors import ApolloError
-from apollo.model import visual_tokens
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.settings import Generation
+from apollo.video.reader import Video
 
 VIDEOS = GOLDEN / "videos"
 SHORT = VIDEOS / "v01_8fps_4s.mp4"  # 2 clips
@@ -44,10 +44,10 @@ class Calls:
 def counted(model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
     """Counts while it is open."""
     seen = Calls()
-    read_clips, encode_clips = visual_tokens.read_clips, ApolloForCausalLM.encode_clips
+    read, encode_clips = Video.read, ApolloForCausalLM.encode_clips
 
-    def reading(path: Any, clips: Any) -> Iterator[Any]:
-        with contextlib.closing(read_clips(path, clips)) as frames:  # type: ignore[type-var]
+    def reading(video: Any, clips: Any) -> Iterator[Any]:
+        with contextlib.closing(read(video, clips)) as frames:
             for clip, pictures in zip(clips, frames, strict=True):
                 seen.clips.append(clip)
                 yield pictures
@@ -62,7 +62,7 @@ def counted(model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
 
         return run
 
-    monkeypatch.setattr(visual_tokens, "read_clips", reading)
+    monkeypatch.setattr(Video, "read", reading)
     monkeypatch.setattr(ApolloForCausalLM, "encode_clips", encoding)
     layers = model.llm.get_decoder().layers
     seen.layers = [0] * len(layers)

@@ -33,7 +33,7 @@ class FakeApollo:
         return [SimpleNamespace(start_s=0.0, end_s=2.0)] * 4
 
     def events(
-        self, question: Any, video: str | None = None, *, sampling: Any = None, generation: Any
+        self, video: str | None, question: Any, *, sampling: Any = None, generation: Any
     ) -> Iterator[Any]:
         if isinstance(question, str):
             question = [{"role": "user", "content": question}]

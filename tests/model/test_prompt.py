@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from paths import GOLDEN
 from transformers import AutoTokenizer
@@ -203,13 +204,23 @@ def test_tokenize_of_a_text_beyond_the_tokenizers_limit_stays_silent(tokenizer, 
     assert not caplog.records
 
 
-def test_slots_are_counted_and_compared():
-    assert prompt.count_slots([1, X_TOKEN_INDEX, 2, X_TOKEN_INDEX]) == 2
-    prompt.check_slots(352, 352, num_clips=11)
-    with pytest.raises(PromptError) as caught:
-        prompt.check_slots(320, 352, num_clips=11)
-    assert str(caught.value).startswith(
-        "The prompt has 320 visual slots but the video gave 352 visual tokens (11 clips x 32); "
+@pytest.mark.parametrize(
+    ("time_s", "shown"),
+    [
+        (6.65, "6.6"),
+        (12.35, "12.4"),
+        (11.95, "12.0"),
+        (13.45, "13.4"),
+        (0.85, "0.8"),
+        (0.0, "0.0"),
+        (2.0, "2.0"),
+        (99.95, "100.0"),
+    ],
+)
+def test_times_are_rounded_as_the_original_rounded_them(time_s: float, shown: str):
+    """As numpy does; Python's own format gives 6.7, 12.3, 11.9, 13.4 and 0.8."""
+    block = prompt.video_block(
+        [Clip((0,), time_s, time_s)], duration_s=100, clip_duration_s=2, tokens_per_clip=1
     )
-    with pytest.raises(PromptError, match="has 0 visual slots but the video gave 8 visual tokens;"):
-        prompt.check_slots(0, 8)
+    assert f"\n{shown}-{shown} seconds: " in block
+    assert shown == str(np.round(time_s, 1))

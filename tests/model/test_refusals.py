@@ -49,13 +49,13 @@ def test_bad_files_are_refused_in_one_sentence(
         assert file.name in refusal(error)
     if kind != "folder":
         with pytest.raises(VideoError) as error:
-            list(apollo.events(QUESTION, image=file, generation=GREEDY))
+            list(apollo.events(None, QUESTION, image=file, generation=GREEDY))
         assert file.name in refusal(error)
 
 
 def test_questions_that_cannot_be_asked(apollo: Apollo) -> None:
     with pytest.raises(PromptError, match="a video or an image, not both"):
-        list(apollo.events(QUESTION, SHORT, image=PICTURE))
+        list(apollo.events(SHORT, QUESTION, image=PICTURE))
     with pytest.raises(PromptError, match="The question is empty; type one."):
         apollo.answer(SHORT, "  ")
     with pytest.raises(PromptError, match="ends with the assistant"):

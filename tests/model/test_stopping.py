@@ -26,7 +26,7 @@ def open_files(path: Path) -> int:
 
 
 def test_closing_while_the_video_is_read(apollo: Apollo, calls: Calls) -> None:
-    events = apollo.events(QUESTION, LONG, generation=GREEDY)
+    events = apollo.events(LONG, QUESTION, generation=GREEDY)
     while next(events) != Reading(3, 48):
         pass
     if Path("/proc/self/fd").exists():
@@ -41,7 +41,7 @@ def test_closing_while_the_video_is_read(apollo: Apollo, calls: Calls) -> None:
 def test_closing_while_the_answer_is_written(apollo: Apollo, calls: Calls, endless: None) -> None:
     threads = {*threading.enumerate()}
     endless_answer = Generation(temperature=0, max_new_tokens=1500)
-    events = apollo.events(QUESTION, generation=endless_answer)
+    events = apollo.events(None, QUESTION, generation=endless_answer)
     for event in events:
         if isinstance(event, Text) and event.piece:
             break
@@ -63,7 +63,7 @@ def test_closing_before_the_first_token(apollo: Apollo, calls: Calls) -> None:
     hook = first.register_forward_pre_hook(take_long)
     try:
         threads = {*threading.enumerate()}
-        events = apollo.events(QUESTION, generation=GREEDY)
+        events = apollo.events(None, QUESTION, generation=GREEDY)
         assert next(events) == Text("")  # a sign of life, although nothing is written
         assert entered.wait(120)
         timer = threading.Timer(0.3, go_on.set)  # the layer ends after the reader left
@@ -95,7 +95,7 @@ def test_an_exception_inside_generate_reaches_the_caller(
     received = []
     try:
         with pytest.raises(ZeroDivisionError, match="a bug"):
-            received.extend(apollo.events(QUESTION, generation=GREEDY))
+            received.extend(apollo.events(None, QUESTION, generation=GREEDY))
     finally:
         hook.remove()
     assert not [event for event in received if isinstance(event, Done)]

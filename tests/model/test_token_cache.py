@@ -14,15 +14,15 @@ from apollo.settings import Sampling
 
 
 def test_a_second_question_decodes_and_encodes_nothing(apollo: Apollo, calls: Calls) -> None:
-    first = list(apollo.events(QUESTION, SHORT, generation=GREEDY))
+    first = list(apollo.events(SHORT, QUESTION, generation=GREEDY))
     assert (len(calls.clips), calls.encoded) == (2, 2)
-    again = list(apollo.events(QUESTION, SHORT, generation=GREEDY))
+    again = list(apollo.events(SHORT, QUESTION, generation=GREEDY))
     assert (len(calls.clips), calls.encoded) == (2, 2)
     assert text_of(again) == text_of(first)
     assert not [event for event in again if isinstance(event, Reading)]
     assert [events[-1].stats.reused_visual_tokens for events in (first, again)] == [False, True]
     part = Sampling(end_s=2)
-    assert not list(apollo.events(QUESTION, SHORT, sampling=part, generation=GREEDY))[
+    assert not list(apollo.events(SHORT, QUESTION, sampling=part, generation=GREEDY))[
         -1
     ].stats.reused_visual_tokens
     assert calls.encoded == 3

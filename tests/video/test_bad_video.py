@@ -17,14 +17,15 @@ from PIL import Image
 from apollo.errors import VideoError
 from apollo.video import decoding, index
 from apollo.video.clips import plan_clips
-from apollo.video.reader import VideoReader, probe, read_clips, read_image
+from apollo.video.picture import read_image
+from apollo.video.reader import Video, probe, read_clips
 
 B3 = {"bf": "3", "b-pyramid": "normal"}
 
 
 def numbers(path: Path, ids: list[int]) -> list[int]:
-    with VideoReader(path) as reader:
-        return [read_number(frame) for frame in reader.iter_frames(ids)]
+    with Video(path) as reader:
+        return [read_number(frame) for frame in reader.frames(ids)]
 
 
 # ---------------------------------------------------------------- files that are no videos
@@ -191,10 +192,10 @@ def test_truncated_file_gives_what_is_there(
     else:
         front_indexed(path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
-    with VideoReader(path) as reader:
+    with Video(path) as reader:
         assert 60 < len(reader) < 120
         ids = list(range(0, len(reader), 5)) + [len(reader) - 1] * 2
-        assert [read_number(f) for f in reader.iter_frames(ids)] == ids
+        assert [read_number(f) for f in reader.frames(ids)] == ids
         assert reader.warning is not None
         assert reader.warning.startswith(f"{name} ends early: ")
         assert f"{len(reader) / 30:.1f} of 5.0 seconds could be read" in reader.warning
@@ -218,9 +219,9 @@ def test_damaged_packets_show_the_frame_before_and_warn(
     hole = start + (len(data) - start) // 2
     data[hole : hole + (len(data) - start) // 12] = bytes((len(data) - start) // 12)
     path.write_bytes(data)
-    with VideoReader(path) as reader:
+    with Video(path) as reader:
         assert reader.warning is None
-        frames = [read_number(f) for f in reader.iter_frames(range(150))]
+        frames = [read_number(f) for f in reader.frames(range(150))]
     assert len(frames) == 150
     lost = [i for i, seen in enumerate(frames) if seen != i]
     assert 1 <= len(lost) <= 30
@@ -251,8 +252,8 @@ def test_packet_without_a_picture_is_no_damage(
         return [p for p in real(codec, packet, damage) if p.pts // 3000 % 2 == 0]
 
     monkeypatch.setattr(decoding, "_decoded", every_other)
-    with VideoReader(write_video(tmp_path / "fields.ts", options=B3)) as reader:
-        seen = [read_number(f) for f in reader.iter_frames(range(100))]
+    with Video(write_video(tmp_path / "fields.ts", options=B3)) as reader:
+        seen = [read_number(f) for f in reader.frames(range(100))]
         assert reader.warning is None
     assert all(i - shown in (0, 1, -1) for i, shown in enumerate(seen))
     assert len(set(seen)) < 60

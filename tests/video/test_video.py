@@ -19,10 +19,11 @@ from make_videos import copy_from, read_number, write_video
 from paths import GOLDEN
 
 from apollo.errors import SettingError
-from apollo.video import decoding, index
+from apollo.video import decoding, index, reader
 from apollo.video.clips import Clip, plan_clips
-from apollo.video.index import Way, read_index
-from apollo.video.reader import VideoReader, probe, read_clips
+from apollo.video.container import open_file
+from apollo.video.index import PacketIndex, Way
+from apollo.video.reader import Video, probe, read_clips
 
 B3 = {"bf": "3", "b-pyramid": "normal"}
 REFRESH = {"x264-params": "intra-refresh=1:keyint=30:bframes=0"}
@@ -94,9 +95,14 @@ def subsets(num_frames: int) -> list[list[int]]:
     return [list(range(num_frames)), list(range(0, num_frames, 15)), *ends, *sparse]
 
 
+def index_of(path: Path) -> PacketIndex:
+    with open_file(path) as file:
+        return index.read_index(file)
+
+
 def numbers(path: Path, ids: list[int]) -> list[int]:
-    with VideoReader(path) as reader:
-        return [read_number(frame) for frame in reader.iter_frames(ids)]
+    with Video(path) as reader:
+        return [read_number(frame) for frame in reader.frames(ids)]
 
 
 # ---------------------------------------------------------------- the right frames
@@ -107,10 +113,11 @@ def test_frames_are_the_ones_asked_for(made: Callable[[str], Path], name: str) -
     path = made(name)
     num_frames = FORMATS[name].get("frames", 150)
     assert probe(path).num_frames == num_frames
-    assert read_index(path).way is WAYS.get(name, Way.FAST)
+    assert index_of(path).way is WAYS.get(name, Way.FAST)
     for ids in subsets(num_frames):
         assert numbers(path, ids) == ids
-    assert VideoReader(path).warning is None
+    with Video(path) as video:
+        assert video.warning is None
 
 
 def test_stream_copy_cut_starts_where_a_player_starts(
@@ -127,8 +134,8 @@ def test_rotation_is_applied(tmp_path: Path, rotation: int) -> None:
     path = write_video(tmp_path / "phone.mov", frames=12, rotation=rotation)
     info = probe(path)
     assert (info.width, info.height) == ((96, 160) if rotation % 180 else (160, 96))
-    with VideoReader(path) as reader:
-        frame = next(reader.iter_frames([5]))
+    with Video(path) as reader:
+        frame = next(reader.frames([5]))
     assert frame.shape == (info.height, info.width, 3)
     assert read_number(np.rot90(frame, -rotation // 90)) == 5
 
@@ -142,8 +149,8 @@ def test_recorded_videos(video: Path) -> None:
     assert (info.num_frames, info.codec) == (truth["frames"], truth["codec"])
     assert info.duration_s == info.num_frames / info.fps
     ids = list(range(3, truth["frames"], 17))
-    with VideoReader(video) as reader:
-        seen = [read_recorded(frame) for frame in reader.iter_frames(ids)]
+    with Video(video) as reader:
+        seen = [read_recorded(frame) for frame in reader.frames(ids)]
     assert seen == ids
 
 
@@ -191,7 +198,7 @@ def test_a_false_keyframe_is_noticed(
     made: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     path = made("refresh.ts")
-    assert len(read_index(path).entries) > 3  # the file promises them
+    assert len(index_of(path).entries) > 3  # the file promises them
     with caplog.at_level(logging.DEBUG, logger="apollo.video.reader"):
         assert numbers(path, [70, 131]) == [70, 131]
     assert Way.WHOLE.value in caplog.text
@@ -201,28 +208,28 @@ def test_disordered_timestamps_are_noticed(
     made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index, "_way", lambda *args: Way.WHOLE)
-    index._read_index.cache_clear()
+    reader._indices.clear()
     path = made("h264.avi")
     assert numbers(path, list(range(150)))[5:] == list(range(5, 150))
     monkeypatch.undo()
-    index._read_index.cache_clear()
+    reader._indices.clear()
 
 
 def test_repeated_numbers_are_decoded_once(made: Callable[[str], Path]) -> None:
-    with VideoReader(made("ntsc.mp4")) as reader:
-        frames = list(reader.iter_frames([4, 4, 9, 9, 9]))
+    with Video(made("ntsc.mp4")) as reader:
+        frames = list(reader.frames([4, 4, 9, 9, 9]))
     assert [read_number(f) for f in frames] == [4, 4, 9, 9, 9]
     assert frames[0] is frames[1] and frames[2] is frames[4]
 
 
 def test_only_ascending_numbers_in_the_video(made: Callable[[str], Path]) -> None:
-    reader = VideoReader(made("ntsc.mp4"))
-    with pytest.raises(ValueError, match="ascend"):
-        reader.iter_frames([3, 2])
-    for ids in ([-1], [150]):
-        with pytest.raises(IndexError, match=r"0\.\.149"):
-            reader.iter_frames(ids)
-    assert list(reader.iter_frames([])) == []
+    with Video(made("ntsc.mp4")) as video:
+        with pytest.raises(ValueError, match="ascend"):
+            video.frames([3, 2])
+        for ids in ([-1], [150]):
+            with pytest.raises(IndexError, match=r"0\.\.149"):
+                video.frames(ids)
+        assert list(video.frames([])) == []
 
 
 # ---------------------------------------------------------------- clips
@@ -293,8 +300,8 @@ def test_closing_frees_the_file(made: Callable[[str], Path]) -> None:
     assert open_files(path) == 1
     frames.close()
     assert open_files(path) == 0
-    with VideoReader(path) as reader:
-        half_read = reader.iter_frames([0, 100])
+    with Video(path) as reader:
+        half_read = reader.frames([0, 100])
         next(half_read)
         assert open_files(path) == 1
     assert open_files(path) == 0
@@ -328,6 +335,6 @@ def test_backend_that_is_missing_or_unknown(
 ) -> None:
     monkeypatch.setitem(sys.modules, "decord", None)
     with pytest.raises(SettingError, match=r'pip install "apollo-video\[decord\]"'):
-        read_clips(made("ntsc.mp4"), [clip(0)], backend="decord")
+        next(read_clips(made("ntsc.mp4"), [clip(0)], backend="decord"))
     with pytest.raises(SettingError, match='"auto" or "decord"'):
-        read_clips(made("ntsc.mp4"), [clip(0)], backend="opencv")
+        next(read_clips(made("ntsc.mp4"), [clip(0)], backend="opencv"))

@@ -1,0 +1,1 @@
+"""Scenes to pictures, clips and video files."""

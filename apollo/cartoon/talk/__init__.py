@@ -1,0 +1,1 @@
+"""Scenes to questions and answers, in English and Chinese."""

@@ -1,0 +1,207 @@
+"""What only shows on a graphics card or a Mac: simulated here, and real under the marker `gpu`."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from asking import LONG, PICTURE, QUESTION, SHORT
+from paths import TINY
+from torch import nn
+from torch.testing import assert_close
+
+import apollo
+from apollo.model import generation
+from apollo.model.causal_lm import ApolloForCausalLM
+from apollo.model.device import best_dtype
+from apollo.model.generation import GumbelSampling, watch_layers
+from apollo.model.token_cache import TokenCache
+from apollo.model.visual_tokens import Viewer
+from apollo.settings import Generation, Sampling
+from apollo.video.reader import Video
+from apollo.vision.towers import HybridTower
+
+CUDA = torch.device("cuda", 0)
+needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+
+
+def pretend_card(monkeypatch: pytest.MonkeyPatch, *, native_bfloat16: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(
+        torch.cuda,
+        "is_bf16_supported",
+        lambda including_emulation=True: native_bfloat16 or including_emulation,
+    )
+
+
+@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_a_pretended_card_without_bfloat16_gets_float16(
+    monkeypatch: pytest.MonkeyPatch, native: bool, dtype: torch.dtype
+) -> None:
+    pretend_card(monkeypatch, native_bfloat16=native)
+    assert best_dtype(CUDA) is dtype
+    assert best_dtype(torch.device("cpu")) is torch.float32
+    assert best_dtype(torch.device("mps")) is torch.bfloat16
+
+
+def test_load_takes_the_number_type_of_a_pretended_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def from_pretrained(folder: Any, **keywords: Any) -> Any:
+        asked.update(keywords)
+        raise InterruptedError
+
+    pretend_card(monkeypatch, native_bfloat16=False)
+    monkeypatch.setattr("apollo.chat.pick_device", lambda wanted: CUDA)
+    monkeypatch.setattr(ApolloForCausalLM, "from_pretrained", from_pretrained)
+    with pytest.raises(InterruptedError):
+        apollo.load("nano")
+    assert asked["dtype"] is torch.float16
+
+
+def test_flash_attention_with_a_stubbed_kernel_equals_sdpa(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers' function reads the module's config before it calls the kernel."""
+    from transformers.integrations import flash_attention
+
+    calls = []
+
+    def kernel(q: Any, k: Any, v: Any, mask: Any, *, softmax_scale: float, **others: Any) -> Any:
+        calls.append(others["is_causal"])
+        groups = q.shape[2] // k.shape[2]
+        k, v = (t.repeat_interleave(groups, 2) for t in (k, v))
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # (N, S, heads, d) -> (N, heads, S, d)
+        out = nn.functional.scaled_dot_product_attention(q, k, v, scale=softmax_scale)
+        return out.transpose(1, 2)
+
+    monkeypatch.setattr(flash_attention, "_flash_attention_forward", kernel)
+    monkeypatch.setattr("apollo.model.causal_lm.check_attention", lambda name: name)
+    expected, pixels = encoded(tiny_model)
+    flash = ApolloForCausalLM.from_pretrained(TINY)
+    for module in (flash.vision_tower, flash.mm_connector):
+        for part in module.modules():
+            if hasattr(part, "config") and hasattr(part, "is_causal"):
+                config = part.config
+                name = "_attn_implementation"
+                if hasattr(type(config), "__dataclass_fields__"):
+                    name = "attn_implementation"
+                object.__setattr__(config, name, "flash_attention_2")
+    assert_close(flash.encode_clips(pixels), expected, atol=1e-5, rtol=1e-4)
+    assert calls and not any(calls)
+
+
+def encoded(model: Any) -> tuple[Any, Any]:
+    with Video(SHORT) as video:
+        viewer = Viewer(model, TokenCache())
+        pixels = next(viewer.pixels(video, viewer.plan(video.info, Sampling())))
+    return model.encode_clips(pixels), pixels
+
+
+def test_a_device_without_trilinear_stretching_is_simulated(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, places = nn.functional.interpolate, []
+
+    def missing(features: Any, **how: Any) -> Any:
+        places.append(features.device)
+        if len(places) == 1:
+            raise NotImplementedError("aten::upsample_trilinear3d on MPS")
+        return real(features, **how)
+
+    monkeypatch.setattr(nn.functional, "interpolate", missing)
+    towers: HybridTower = tiny_model.vision_tower
+    features = torch.randn(1, towers.num_steps, 2, 2, 3)
+    stretched = towers.stretch(features)
+    assert len(places) == 2 and stretched.shape[1:4] == (towers.num_steps, *2 * [towers.grid])
+
+
+def test_only_one_clip_is_held_at_full_size_on_a_pretended_card(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight clips wait for the card together, but as the towers' small squares."""
+    waiting: list[int] = []
+    real = Video.read
+
+    def read(video: Any, clips: Any, **how: Any) -> Any:
+        for frames in real(video, clips, **how):
+            waiting.append(0)
+            yield Watched(frames, waiting)
+
+    class Watched(np.ndarray):
+        def __new__(cls, frames: np.ndarray, log: list[int]) -> Any:
+            array = frames.view(cls)
+            array.log, array.place = log, len(log)  # type: ignore[attr-defined]
+            return array
+
+        def __array_finalize__(self, other: Any) -> None:
+            self.log, self.place = getattr(other, "log", None), -1
+
+        def __del__(self) -> None:
+            if self.log is not None and self.place > 0:
+                self.log[self.place - 1] = 1
+
+    monkeypatch.setattr(Video, "read", read)
+    monkeypatch.setattr(Viewer, "_clips_at_once", 8)
+    viewer = Viewer(tiny_model, TokenCache())
+    with Video(LONG) as video:
+        clips = viewer.plan(video.info, Sampling(max_clips=12))
+        sizes = []
+        for group in viewer.pixels(video, clips):
+            sizes.append(len(group[0]))
+            assert all(x.dtype == torch.uint8 for x in group)
+            assert waiting.count(0) <= 1
+    assert sizes == [8, 4]
+
+
+def test_uint8_pixels_give_the_same_tokens_as_normalised_ones(tiny_model: Any) -> None:
+    tokens, pixels = encoded(tiny_model)
+    transforms = tiny_model.vision_tower.vision_processor
+    ready = [t.normalise(x) for t, x in zip(transforms, pixels, strict=True)]
+    assert torch.equal(tiny_model.encode_clips(ready), tokens)
+
+
+def test_sampling_noise_is_drawn_where_the_scores_are() -> None:
+    sampling = GumbelSampling(5, torch.device("cpu"))
+    assert sampling.generator.device.type == "cpu"
+    scores = torch.tensor([[0.1, 0.2, 0.7]], dtype=torch.bfloat16).log().repeat(4000, 1)
+    picks = sampling(None, scores).argmax(-1)
+    assert picks.bincount(minlength=3) / 4000 == pytest.approx([0.1, 0.2, 0.7], abs=0.03)
+    never = torch.tensor([[float("-inf"), 0.0]])
+    assert all(sampling(None, never).argmax() == 1 for _ in range(100))
+
+
+def test_a_model_is_watched_once_however_many_wrap_it(tiny_model: Any) -> None:
+    watch_layers(tiny_model)
+    layer = tiny_model.llm.get_decoder().layers[0]
+    before = len(layer._forward_pre_hooks)
+    for _ in range(3):
+        apollo.Apollo(tiny_model, apollo.MODELS["nano"])
+    assert len(layer._forward_pre_hooks) == before and tiny_model in generation._watched
+
+
+@pytest.mark.gpu
+@needs_card
+@pytest.mark.parametrize("attention", ["sdpa", "eager", "flash_attention_2"])
+def test_nano_answers_on_a_card(attention: str) -> None:
+    if attention == "flash_attention_2":
+        pytest.importorskip("flash_attn")
+    greedy = Generation(temperature=0, max_new_tokens=16)
+    on_card = apollo.load("nano", device="cuda", attn_implementation=attention)
+    assert on_card.model.dtype is best_dtype(CUDA)
+    for given in ({"video": LONG}, {"image": PICTURE}):
+        assert on_card.answer(given.pop("video", None), QUESTION, generation=greedy, **given)
+    sampled = Generation(seed=3, max_new_tokens=16)
+    once, again = (on_card.answer(SHORT, QUESTION, generation=sampled) for _ in range(2))
+    assert once == again
+
+
+@pytest.mark.gpu
+@needs_card
+def test_float32_tokens_on_a_card_are_close_to_the_processors() -> None:
+    on_card = apollo.load("nano", device="cuda", dtype="float32").model
+    tokens, pixels = encoded(apollo.load("nano", device="cpu").model)
+    assert_close(on_card.encode_clips(pixels).cpu(), tokens, atol=2e-2, rtol=2e-2)
