@@ -27,8 +27,7 @@ from apollo.errors import SettingError, VideoError
 from apollo.evaluate.protocol import ABLATIONS, FULL
 from apollo.evaluate.question_file import Question
 from apollo.evaluate.score import ScoredAnswer, Summary, summarise
-from apollo.video.clips import Clip
-from apollo.video.reader import probe, read_clips
+from apollo.video.reader import Video
 
 log = logging.getLogger(__name__)
 
@@ -202,9 +201,8 @@ def _poster(video: Path, folder: Path) -> str | None:
     return f"{POSTERS}/{path.name}"
 
 
-def _middle_frame(video: Path) -> np.ndarray:
+def _middle_frame(path: Path) -> np.ndarray:
     """(H, W, 3) uint8."""
-    info = probe(video)
-    middle = info.num_frames // 2
-    (frames,) = read_clips(video, [Clip((middle,), middle / info.fps, middle / info.fps)])
-    return frames[0]
+    with Video(path) as video:
+        (frame,) = video.frames([len(video) // 2])
+    return frame

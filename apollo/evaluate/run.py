@@ -9,7 +9,7 @@ Odd: several processes (`accelerate launch -m apollo eval ...`) take whole video
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from apollo.evaluate.question_file import Question
 from apollo.evaluate.score import ScoredAnswer
 from apollo.evaluate.store import Stored, append_answers, key_of, read_answers
 from apollo.model.token_cache import file_digest
-from apollo.video.reader import probe
+from apollo.video.reader import Video
 
 LONGEST_WAIT = timedelta(days=30)  # for the slowest process; the usual limit is half an hour
 
@@ -89,13 +89,12 @@ def evaluate(
         DataError: the answers in `folder` are damaged.
     """
     protocol = answerer.protocol
-    keys = question_keys(questions, protocol, model_digest)
+    videos = {} if protocol.ablation == "text-only" else check_videos(questions)
+    keys = question_keys(questions, protocol, model_digest, videos)
     known = read_answers(folder)
     processes.wait()  # nobody writes before everybody has read
     left = [question for question in questions if keys[question.id] not in known]
     mine = own_share(left, processes.index, processes.count)
-    if protocol.ablation != "text-only":
-        check_videos(mine)
     suffix = f".process{processes.index}" if processes.index else ""
     file = folder / f"answers{suffix}.jsonl"
     with tqdm(total=len(mine), desc=protocol.ablation, unit="question", disable=None) as bar:
@@ -110,25 +109,49 @@ def evaluate(
     return [ScoredAnswer(question, known[keys[question.id]]) for question in questions]
 
 
-def question_keys(
-    questions: Iterable[Question], protocol: EvalProtocol, model_digest: str
-) -> dict[str, str]:
-    """id -> a digest of all that the answer depends on: weights, settings, question, pixels."""
+def check_videos(questions: Iterable[Question]) -> dict[Path, str]:
+    """The digest of every video. Each is opened, so a bad one is told before hours of work.
+
+    Raises:
+        VideoError: a video cannot be read, or a question is about what lies behind its end.
+    """
     digests: dict[Path, str] = {}
+    durations_s: dict[Path, float] = {}
+    for question in questions:
+        path = question.video
+        if path not in digests:
+            try:
+                with Video(path) as video:
+                    digests[path], durations_s[path] = video.digest, video.info.duration_s
+            except VideoError as error:
+                raise VideoError(f'Question "{question.id}": {error}') from error
+        if (question.start_s or 0.0) >= durations_s[path]:
+            raise VideoError(
+                f'Question "{question.id}" is about second {question.start_s:g} on, but '
+                f"{path.name} is {durations_s[path]:.1f} s long; correct its start_s."
+            )
+    return digests
+
+
+def question_keys(
+    questions: Iterable[Question],
+    protocol: EvalProtocol,
+    model_digest: str,
+    videos: Mapping[Path, str],
+) -> dict[str, str]:
+    """id -> a digest of all that the answer depends on: weights, settings, question, pixels.
+
+    `videos` holds the digests of the videos, and nothing when they are not looked at.
+    """
     keys = {}
     for question in questions:
-        pixels = ""
-        if protocol.ablation != "text-only":
-            pixels = digests.get(question.video) or file_digest(question.video)
-            digests[question.video] = pixels
         # the right answer and the category do not change what the model says
         asked = {
             **{"question": question.question, "options": list(question.options)},
-            **{"start_s": question.start_s, "end_s": question.end_s, "video": pixels},
+            **{"start_s": question.start_s, "end_s": question.end_s},
+            **{"video": videos.get(question.video, ""), "protocol": protocol.as_json()},
         }
-        keys[question.id] = key_of(
-            id=question.id, model=model_digest, protocol=protocol.as_json(), **asked
-        )
+        keys[question.id] = key_of(id=question.id, model=model_digest, **asked)
     return keys
 
 
@@ -139,23 +162,6 @@ def own_share(left: Sequence[Question], index: int, count: int) -> list[Question
         by_video.setdefault(question.video, []).append(question)
     videos = list(by_video.values())[index::count]
     return [question for group in videos for question in group]
-
-
-def check_videos(questions: Iterable[Question]) -> None:
-    """Opens every video once, so that a bad one is told before hours of work."""
-    durations_s: dict[Path, float] = {}
-    for question in questions:
-        try:
-            if question.video not in durations_s:
-                durations_s[question.video] = probe(question.video).duration_s
-        except VideoError as error:
-            raise VideoError(f'Question "{question.id}": {error}') from error
-        duration_s = durations_s[question.video]
-        if (question.start_s or 0.0) >= duration_s:
-            raise VideoError(
-                f'Question "{question.id}" is about second {question.start_s:g} on, but '
-                f"{question.video.name} is {duration_s:.1f} s long; correct its start_s."
-            )
 
 
 def digest_model(model: Apollo, adapter: Path | None = None) -> str:

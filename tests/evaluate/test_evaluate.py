@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,7 +37,14 @@ from apollo.evaluate import run as run_module
 from apollo.evaluate.answering import Answerer
 from apollo.evaluate.protocol import ABLATIONS, EvalProtocol
 from apollo.evaluate.question_file import Question
-from apollo.evaluate.run import Processes, digest_model, evaluate, own_share, question_keys
+from apollo.evaluate.run import (
+    Processes,
+    check_videos,
+    digest_model,
+    evaluate,
+    own_share,
+    question_keys,
+)
 from apollo.evaluate.score import ScoredAnswer, summarise
 from apollo.evaluate.store import Stored, append_answers, key_of, read_answers
 from apollo.settings import Generation
@@ -158,33 +166,33 @@ def test_a_run_that_failed_keeps_what_it_had(tmp_path: Path, questions: list[Que
 @pytest.mark.parametrize(
     "change", ["model", "ablation", "tokens", "question", "options", "range", "video"]
 )
-def test_whatever_changes_an_answer_changes_its_key(tmp_path: Path, change: str) -> None:
-    one = question("1", tmp_path / "v")
-    (tmp_path / "v").write_bytes(b"1")
-    before = question_keys([one], EvalProtocol(), "m")
-    protocol, model_id = EvalProtocol(), "m"
+def test_whatever_changes_an_answer_changes_its_key(change: str) -> None:
+    one, protocol, model, videos = question("1"), EvalProtocol(), "m", {SHORT: "digest"}
+    before = question_keys([one], protocol, model, videos)
     if change == "model":
-        model_id = "n"
+        model = "n"
     elif change == "ablation":
         protocol = EvalProtocol("grey")
     elif change == "tokens":
         protocol = EvalProtocol(max_new_tokens=3)
     elif change == "question":
-        one = question("1", one.video, question="Else?")
+        one = question("1", question="Else?")
     elif change == "options":
-        one = question("1", one.video, options=("a dog", "a cat"))
+        one = question("1", options=("a dog", "a cat"))
     elif change == "range":
-        one = question("1", one.video, start_s=1.0)
+        one = question("1", start_s=1.0)
     else:
-        one.video.write_bytes(b"2")
-    assert question_keys([one], protocol, model_id) != before
+        videos = {SHORT: "other"}
+    assert question_keys([one], protocol, model, videos) != before
 
 
 def test_a_corrected_answer_or_a_moved_file_asks_nothing_anew(tmp_path: Path) -> None:
-    (tmp_path / "v").write_bytes(b"1")
-    (tmp_path / "w").write_bytes(b"1")
-    one, other = question("1", tmp_path / "v"), question("1", tmp_path / "w", answer="B")
-    assert question_keys([one], EvalProtocol(), "m") == question_keys([other], EvalProtocol(), "m")
+    moved = Path(shutil.copy(SHORT, tmp_path / "moved.mp4"))
+    one, other = question("1"), question("1", moved, answer="B")
+    videos = check_videos([one, other, question("2", TEN_S)])
+    assert videos[SHORT] == videos[moved] != videos[TEN_S]
+    keys = [question_keys([asked], EvalProtocol(), "m", videos) for asked in (one, other)]
+    assert keys[0] == keys[1]
     assert key_of(a=1, b=[2]) == key_of(b=[2], a=1) != key_of(a=1, b=[3])
 
 
