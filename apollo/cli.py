@@ -1,4 +1,4 @@
-"""The command line: `apollo ask | chat | download | demo | train | lora | eval | curate`.
+"""The command line: `apollo ask | chat | download | demo | train | lora | eval`.
 
 In:  arguments.  Out: text on stdout, progress on stderr when that is a terminal, and an exit code:
 0 done, 2 something the person can mend (one line on stderr), 130 interrupted, 141 reader gone.
@@ -19,7 +19,6 @@ import apollo
 from apollo.catalog import card_of
 from apollo.demo import command as demo_command
 from apollo.evaluate import command as eval_command
-from apollo.evaluate import curate_command
 from apollo.settings import Generation, Sampling
 from apollo.terminal import ADAPTER_HELP, DEVICE_HELP, MODEL_HELP, guarded, write
 from apollo.train import command as train_command
@@ -70,10 +69,6 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("eval", help="ask many questions and count the right answers")
     eval_command.add_flags(evaluate)
     evaluate.set_defaults(run=eval_command.run)
-
-    curate = commands.add_parser("curate", help="keep the questions that need the video")
-    curate_command.add_flags(curate)
-    curate.set_defaults(run=curate_command.run)
     return parser
 
 

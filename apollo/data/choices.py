@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from apollo.data.text import plain_words
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LETTER_ONLY = "Answer with the option's letter from the given choices directly."
 
@@ -38,8 +40,8 @@ def letter_of(answer: str, options: Sequence[str]) -> str | None:
         if found:
             letter = found.pop()
             return letter if not found and letter in letters else None
-    said = _plain(answer)
-    plain = [_plain(option) for option in options]
+    said = plain_words(answer)
+    plain = [plain_words(option) for option in options]
     matches = [letter for letter, option in zip(letters, plain, strict=True) if option == said]
     if not matches:  # an option inside a sentence, unless it is part of a longer option there
         inside = [i for i, option in enumerate(plain) if _holds(said, option)]
@@ -49,11 +51,6 @@ def letter_of(answer: str, options: Sequence[str]) -> str | None:
             if not any(j != i and _holds(plain[j], plain[i]) for j in inside)
         ]
     return matches[0] if len(matches) == 1 else None
-
-
-def _plain(text: str) -> str:
-    """Lower case, signs to blanks: how two wordings of the same option are compared."""
-    return " ".join(re.sub(r"[^\w]+", " ", text.lower()).split())
 
 
 def _holds(text: str, part: str) -> bool:

@@ -1,7 +1,8 @@
 """The values of a JSON list or of JSON lines, each with the line of the file where it begins.
 
 In:  a data file.  Out: (line, value), in order.
-Odd: a list is read value by value, because a parsed list no longer knows its lines.
+Odd: a list is read value by value, because a parsed list no longer knows its lines. Whatever is
+     wrong with the JSON is one kind of error, which names the file, the line and the remedy.
 """
 
 from __future__ import annotations
@@ -23,29 +24,50 @@ def located_values(file: Path) -> Iterator[tuple[int, Any]]:
     Raises:
         DataError: the file cannot be read, or is no JSON; names the line.
     """
-    text = _read_text(file)
-    if text.lstrip()[:1] == "[":
-        yield from _of_list(text, file)
-        return
-    for line, content in enumerate(text.split("\n"), start=1):
-        if content.strip():
-            start = len(content) - len(content.lstrip())
-            value, end = _decode(content, start, f"{file}, line {line}")
-            if content[end:].strip():
-                raise DataError(
-                    f"{file}, line {line}: more text after the record; write one record per line, "
-                    "or a list in square brackets."
-                )
-            yield line, value
+    text = read_text(file)
+    try:
+        yield from _of_list(text) if is_list(text) else _of_lines(text)
+    except _Fault as fault:
+        raise DataError(f"{file}, line {fault.line}: {fault}.") from fault
 
 
-def _read_text(file: Path) -> str:
+def located_entries(file: Path) -> Iterator[tuple[int, str, Any]]:
+    """(line, key, value) of one JSON object; the line is where the key stands in quotes.
+
+    Raises:
+        DataError: the file cannot be read, or is no JSON object; names the line.
+    """
+    text = read_text(file)
+    try:
+        value, end = _decode(text, _after_blank(text, 0), 1)
+        if not isinstance(value, dict) or text[end:].strip():
+            raise _Fault(1, "not one object in curly brackets; download the file again")
+    except _Fault as fault:
+        raise DataError(f"{file}, line {fault.line}: {fault}.") from fault
+    line, place = 1, 0
+    for key in value:
+        found = max(place, text.find(f'"{key}"', place))
+        line, place = line + text.count("\n", place, found), found
+        yield line, key, value[key]
+
+
+def is_list(text: str) -> bool:
+    """Whether the text is a JSON list; else it is JSON lines, or one object."""
+    return text.lstrip()[:1] == "["
+
+
+def read_text(file: Path) -> str:
+    """The text of a data file.
+
+    Raises:
+        DataError: it is missing, empty, a folder or not UTF-8.
+    """
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(f"No such data file: {file}; check the path.") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 text; save it as UTF-8 JSON.") from error
+        raise DataError(f"{file} is not UTF-8 text; save it as UTF-8.") from error
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}); check the path.") from error
     if not text.strip():
@@ -53,26 +75,41 @@ def _read_text(file: Path) -> str:
     return text
 
 
-def _of_list(text: str, file: Path) -> Iterator[tuple[int, Any]]:
+class _Fault(ValueError):
+    """What is wrong in which line of the text, and the remedy."""
+
+    def __init__(self, line: int, text: str) -> None:
+        super().__init__(text)
+        self.line = line
+
+
+def _of_lines(text: str) -> Iterator[tuple[int, Any]]:
+    for line, content in enumerate(text.split("\n"), start=1):
+        if content.strip():
+            value, end = _decode(content, _after_blank(content, 0), line)
+            if content[end:].strip():
+                wanted = "write one record per line, or a list in square brackets"
+                raise _Fault(line, f"more text after the record; {wanted}")
+            yield line, value
+
+
+def _of_list(text: str) -> Iterator[tuple[int, Any]]:
     place = _after_blank(text, text.index("[") + 1)
     line = 1 + text.count("\n", 0, place)
     while text[place : place + 1] != "]":
-        where = f"{file}, line {line}"
-        value, end = _decode(text, place, where, line)
+        value, end = _decode(text, place, line)
         yield line, value
         behind = _after_blank(text, end)
         sign = text[behind : behind + 1]
         if sign not in (",", "]"):
+            wanted = "a comma or the closing bracket of the list is missing"
             line += text.count("\n", place, behind)
-            raise DataError(
-                f"{file}, line {line}: broken JSON, a comma or the closing bracket of the list is "
-                "missing; correct it there."
-            )
+            raise _Fault(line, f"broken JSON, {wanted}; correct it there")
         after = _after_blank(text, behind + 1) if sign == "," else behind
         line += text.count("\n", place, after)
         place = after
     if text[place + 1 :].strip():
-        raise DataError(f"{file}, line {line}: more text after the list; remove it.")
+        raise _Fault(line, "more text after the list; remove it")
 
 
 def _after_blank(text: str, place: int) -> int:
@@ -81,24 +118,21 @@ def _after_blank(text: str, place: int) -> int:
     return match.end()
 
 
-def _decode(text: str, place: int, where: str, line: int | None = None) -> tuple[Any, int]:
-    """The value at `place` and where it ends; `line` is that of `place` when there are more."""
+def _decode(text: str, place: int, line: int) -> tuple[Any, int]:
+    """The value at `place`, which is in `line`, and where it ends."""
     try:
         value, end = json.JSONDecoder().raw_decode(text, place)
-    except json.JSONDecodeError as error:
-        if line is not None:  # the fault may lie further down than the record's beginning
-            more = text.count("\n", place, error.pos)
-            where = where.removesuffix(str(line)) + str(line + more)
-        raise DataError(f"{where}: broken JSON ({error.msg}); correct it there.") from error
-    except RecursionError as error:
-        raise DataError(f"{where}: brackets nest too deep; correct it there.") from error
-    except ValueError as error:  # a whole number of thousands of digits
-        raise DataError(f"{where}: a number has too many digits; correct it there.") from error
-    if "\\ud" in text[place:end].lower():
-        try:
+        if "\\ud" in text[place:end].lower():
             json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"{where}: an escape such as \\ud83d is only half a sign; write the sign itself."
-            ) from error
+    except json.JSONDecodeError as error:
+        # the fault may be further down than the beginning of the record
+        line += text.count("\n", place, error.pos)
+        raise _Fault(line, f"broken JSON ({error.msg}); correct it there") from error
+    except UnicodeEncodeError as error:
+        half = "an escape such as \\ud83d is only half a sign"
+        raise _Fault(line, f"{half}; write the sign itself") from error
+    except RecursionError as error:
+        raise _Fault(line, "brackets nest too deep; correct it there") from error
+    except ValueError as error:  # a whole number of thousands of digits
+        raise _Fault(line, "a number has too many digits; correct it there") from error
     return value, end

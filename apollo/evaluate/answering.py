@@ -20,8 +20,8 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from apollo.chat import Apollo
 from apollo.data.choices import question_text
 from apollo.errors import PromptError, VideoError
-from apollo.evaluate.asking import Plan
-from apollo.evaluate.records import Question
+from apollo.evaluate.protocol import EvalProtocol
+from apollo.evaluate.question_file import Question
 from apollo.model.prompt import build_prompt, tokenize
 from apollo.model.visual_tokens import Selection, Viewer
 from apollo.settings import Sampling
@@ -40,11 +40,11 @@ class _Prompt:
 
 
 class Answerer:
-    """Answers questions with a loaded model, as a `Plan` says."""
+    """Answers questions with a loaded model, as an `EvalProtocol` says."""
 
-    def __init__(self, model: Apollo, plan: Plan) -> None:
+    def __init__(self, model: Apollo, protocol: EvalProtocol) -> None:
         self.model = model.model
-        self.plan = plan
+        self.protocol = protocol
         self.answered_alone = 0  # questions of a batch that were asked again
         self._viewer = Viewer(model.model, model.cache)
         self._grey: dict[tuple[int, int], Tensor] = {}  # (height, width) -> (1, K, D)
@@ -76,10 +76,10 @@ class Answerer:
         except VideoError as error:
             raise VideoError(f'Question "{question.id}": {error}') from error
         limit = self.model.config.max_context_tokens
-        if len(ids) + self.plan.max_new_tokens > limit:
+        if len(ids) + self.protocol.max_new_tokens > limit:
             raise PromptError(
                 f'Question "{question.id}" takes {len(ids)} tokens and its answer may take '
-                f"{self.plan.max_new_tokens}, but the model holds {limit}; shorten it."
+                f"{self.protocol.max_new_tokens}, but the model holds {limit}; shorten it."
             )
         return _Prompt(ids, tokens)
 
@@ -91,22 +91,22 @@ class Answerer:
 
     def _visual(self, question: Question) -> tuple[str | None, Tensor | None]:
         """The text block of the video and its visual tokens (N*K, D); none without a video."""
-        if self.plan.ablation == "text-only":
+        if self.protocol.ablation == "text-only":
             return None, None
         sampling = Sampling(
-            max_clips=self.plan.max_clips, start_s=question.start_s, end_s=question.end_s
+            max_clips=self.protocol.max_clips, start_s=question.start_s, end_s=question.end_s
         )
         with Video(question.video) as video:
-            if self.plan.ablation == "centre-frame":
+            if self.protocol.ablation == "centre-frame":
                 selection = self._centre_frame(video, sampling)
             else:
                 selection = self._viewer.select(
                     video,
                     sampling,
                     lambda block: len(self._ids(question, block)),
-                    self.model.config.max_context_tokens - self.plan.max_new_tokens,
+                    self.model.config.max_context_tokens - self.protocol.max_new_tokens,
                 )
-            if self.plan.ablation == "grey":
+            if self.protocol.ablation == "grey":
                 tokens = self._grey_tokens(video, selection)
             else:
                 tokens = self._viewer.tokens(video, selection)
@@ -147,7 +147,7 @@ class Answerer:
             attention_mask=torch.tensor(masks, device=device),
             visual_tokens=[prompt.visual_tokens for prompt in prompts],
             do_sample=False,
-            max_new_tokens=self.plan.max_new_tokens,
+            max_new_tokens=self.protocol.max_new_tokens,
             logits_processor=LogitsProcessorList([leads]),
         )  # (B, S_new)
         eos = self.model.llm.generation_config.eos_token_id

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apollo.errors import DataError, SettingError
-from apollo.evaluate.asking import ABLATIONS, FULL, LETTER_TOKENS, Plan
 from apollo.evaluate.formats import FORMATS, read_format
-from apollo.evaluate.records import Question, read_questions
+from apollo.evaluate.protocol import ABLATIONS, FULL, LETTER_TOKENS, EvalProtocol
+from apollo.evaluate.question_file import Question, read_questions
+from apollo.terminal import ADAPTER_HELP, DEVICE_HELP, MODEL_HELP, write
 
 if TYPE_CHECKING:
     from apollo.evaluate.run import Processes
-    from apollo.evaluate.score import Scored
+    from apollo.evaluate.score import ScoredAnswer
 
 NANO_BENCH = "nano-bench"
 TEXT_TOKENS = 64  # an open answer is a sentence
@@ -35,7 +35,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help=f'questions as JSON or JSON lines, or "{NANO_BENCH}", the built-in benchmark',
     )
     parser.add_argument("--output", required=True, type=Path, help="folder for all results")
-    add_asking_flags(parser)
+    parser.add_argument("--model", default="nano", help=MODEL_HELP)
+    parser.add_argument("--adapter", type=Path, help=ADAPTER_HELP)
+    parser.add_argument("--device", help=DEVICE_HELP)
     parser.add_argument(
         "--ablate",
         nargs="+",
@@ -46,13 +48,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="ask again and show less: "
         + "; ".join(f"{name} ({text})" for name, text in ABLATIONS.items()),
     )
-    parser.add_argument("--model", default="nano", help="as in `apollo ask`")
-    parser.add_argument("--adapter", type=Path, help="folder of a LoRA adapter to put on the model")
-
-
-def add_asking_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that `apollo curate` has too: what is asked, and how."""
-    parser.add_argument("--device", help="cpu, cuda or mps; chosen by itself when left out")
     parser.add_argument("--batch", type=int, default=8, help="questions asked at once (default 8)")
     parser.add_argument("--limit", type=int, help="ask only so many, evenly from the whole file")
     parser.add_argument("--max-clips", type=int, help="never read more clips of a video than this")
@@ -73,27 +68,30 @@ def run(args: argparse.Namespace) -> int:
 
     check_report_possible()
     processes = launched_processes(args.device)
-    make_folder(args.output)
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(
+            f"The folder {args.output} cannot be made ({error.strerror}); choose another --output."
+        ) from error
     if args.data == NANO_BENCH:  # its videos take a while to draw
         check_model(args.model, args.adapter)
     questions = wanted_questions(args, processes)
-    ablations = [name for name in ABLATIONS if name in args.ablate]
-    columns = ask(args, args.model, args.adapter, questions, ablations, args.output, processes)
+    ablations = (FULL, *(name for name in ABLATIONS if name in args.ablate))
+    protocols = {name: _protocol(args, name, questions) for name in ablations}
+    columns = _answers(args, questions, protocols, processes)
     if processes.index == 0:
-        names = {"data": Path(args.data).name, "model": model_name(args.model, args.adapter)}
-        settings = {"apollo": __version__, **_plan(args, FULL, questions).as_json()}
+        model = Path(args.model).name if Path(args.model).is_dir() else args.model
+        if args.adapter:
+            model += f" + {args.adapter.name}"
+        names = {"data": Path(args.data).name, "model": model}
+        settings = {"apollo": __version__, **protocols[FULL].as_json()}
         del settings["ablation"]  # the columns name theirs
         write_results(columns, args.output, settings=settings, **names)
         report = write_report(columns, args.output, **names)
-        sys.stdout.write(f"{table(columns)}\n{report}\n")
+        write(f"{table(columns)}\n{report}\n")
     processes.wait()
     return 0
-
-
-def model_name(model: str, adapter: Path | None) -> str:
-    """What a report calls the model: no more of a path than its last part."""
-    name = Path(model).name if Path(model).is_dir() else model
-    return f"{name} + {adapter.name}" if adapter else name
 
 
 def check_model(model: str, adapter: Path | None) -> None:
@@ -110,20 +108,6 @@ def check_model(model: str, adapter: Path | None) -> None:
     folder = checkpoint.find(card_of(model).source)
     if adapter is not None:
         read_adapter_for(adapter, identify(folder))
-
-
-def make_folder(folder: Path) -> None:
-    """The folder for results.
-
-    Raises:
-        SettingError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingError(
-            f"The folder {folder} cannot be made ({error.strerror}); choose another --output."
-        ) from error
 
 
 def wanted_questions(args: argparse.Namespace, processes: Processes) -> list[Question]:
@@ -152,42 +136,40 @@ def wanted_questions(args: argparse.Namespace, processes: Processes) -> list[Que
     return questions
 
 
-def ask(
+def _answers(
     args: argparse.Namespace,
-    model_name: str,
-    adapter: Path | None,
     questions: Sequence[Question],
-    ablations: Sequence[str],
-    folder: Path,
+    protocols: Mapping[str, EvalProtocol],
     processes: Processes,
-) -> dict[str, list[Scored]]:
-    """All answers of one model: "full", then each ablation."""
+) -> dict[str, list[ScoredAnswer]]:
+    """All answers of the model, by ablation."""
     from apollo.chat import load
     from apollo.evaluate.answering import Answerer
-    from apollo.evaluate.run import evaluate, identity
+    from apollo.evaluate.run import digest_model, evaluate
 
-    plans = {name: _plan(args, name, questions) for name in (FULL, *ablations)}
-    model = load(model_name, device=processes.device, adapter=adapter)
-    model_id = identity(model, adapter)
+    model = load(args.model, device=processes.device, adapter=args.adapter)
+    digest = digest_model(model, args.adapter)
     return {
         name: evaluate(
             questions,
-            Answerer(model, plan),
-            folder,
-            model_id=model_id,
+            Answerer(model, protocol),
+            args.output,
+            model_digest=digest,
             batch=args.batch,
             processes=processes,
         )
-        for name, plan in plans.items()
+        for name, protocol in protocols.items()
     }
 
 
-def _plan(args: argparse.Namespace, ablation: str, questions: Sequence[Question]) -> Plan:
+def _protocol(
+    args: argparse.Namespace, ablation: str, questions: Sequence[Question]
+) -> EvalProtocol:
     any_open = any(not question.options for question in questions)
     max_new_tokens = args.max_new_tokens
     if max_new_tokens is None:
         max_new_tokens = TEXT_TOKENS if any_open else LETTER_TOKENS
-    return Plan(ablation, max_new_tokens, args.max_clips)
+    return EvalProtocol(ablation, max_new_tokens, args.max_clips)
 
 
 def _nano_bench(output: Path, limit: int | None, processes: Processes) -> list[Question]:

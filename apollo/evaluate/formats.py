@@ -1,4 +1,4 @@
-"""Public benchmarks read from their own local files, as the questions of `records.py`.
+"""Public benchmarks read from their own local files, as the questions of `question_file.py`.
 
 In:  an annotation file as its authors publish it (or a folder of such files), and the folder with
      the videos.  Out: `Question`s, checked like any others.
@@ -11,27 +11,20 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from apollo.data.choices import LETTERS
+from apollo.data.json_lines import is_list, located_entries, read_text
 from apollo.errors import DataError
-from apollo.evaluate.records import (
-    Located,
-    Question,
-    check_records,
-    located_records,
-    read_text,
-)
-from apollo.evaluate.video_folder import VideoFolder
+from apollo.evaluate.question_file import Located, Question, check_records, located_records
 
+VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".gif")
+NEXT_QA_TYPES = {"C": "causal", "T": "temporal", "D": "descriptive"}
 _LETTERED = re.compile(r"^\s*[(\[]?([A-Z])[.):\]]\s*(.*)$", re.DOTALL)
 _NAMED = re.compile(r"^\s*((?:Option|Sentence|Caption) \w+):\s*(.*)$", re.DOTALL)
-
-NEXT_QA_TYPES = {"C": "causal", "T": "temporal", "D": "descriptive"}
 
 
 def read_format(name: str, file: Path, videos: Path | None) -> list[Question]:
@@ -40,18 +33,10 @@ def read_format(name: str, file: Path, videos: Path | None) -> list[Question]:
     Raises:
         DataError: a file is not in this format, or a video is missing; names file and line.
     """
-    root = videos or (file if file.is_dir() else file.parent)
-    folder = VideoFolder(root)
+    folder = VideoFolder(videos or (file if file.is_dir() else file.parent))
     questions: dict[str, Question] = {}
     for part in _files(file):
-        records = (
-            (
-                line,
-                {**record, "video": folder.find(record["video"], f"{part}, line {line}")},
-            )
-            for line, record in _guarded(FORMATS[name](part), name, part)
-        )
-        for question in check_records(records, part, root):
+        for question in check_records(_guarded(name, part), part, folder.find):
             if question.id in questions:
                 raise DataError(
                     f'{part}: the id "{question.id}" stands in another file of the folder too; '
@@ -59,6 +44,40 @@ def read_format(name: str, file: Path, videos: Path | None) -> list[Question]:
                 )
             questions[question.id] = question
     return list(questions.values())
+
+
+class VideoFolder:
+    """All videos under `root`, looked through once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._by_name: dict[str, list[Path]] = {}  # with and without the suffix
+        for path in sorted(root.rglob("*")):
+            if path.suffix.lower() in VIDEO_SUFFIXES:
+                for name in (path.name, path.stem):
+                    self._by_name.setdefault(name, []).append(path)
+
+    def find(self, name: str) -> Path:
+        """The one video called `name`; the folders in the name decide between equal names.
+
+        Raises:
+            DataError: there is no such video, or more than one.
+        """
+        wanted = Path(name)
+        found = self._by_name.get(wanted.name, [])
+        exact = [path for path in found if path.with_suffix("").match(str(wanted.with_suffix("")))]
+        found = exact or found
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise DataError(
+                f"no video called {name} in {self.root}; download it, or give the folder of the "
+                "videos with --videos."
+            )
+        raise DataError(
+            f"{len(found)} videos are called {name} in {self.root}; give the folder of this "
+            "benchmark alone with --videos."
+        )
 
 
 # ---- one reader per benchmark ------------------------------------------------------------------
@@ -69,17 +88,15 @@ def _video_mme(file: Path) -> Iterator[Located]:
     for line, row in located_records(file):
         for asked in row.get("questions", [row]):
             both = {**row, **asked}
-            yield (
-                line,
-                {
-                    "id": both["question_id"],
-                    "video": both.get("videoID") or both["video_id"],
-                    "question": both["question"],
-                    "options": [_without_letter(o) for o in both.get("options") or both["choices"]],
-                    "answer": both["answer"].strip().rstrip("."),
-                    "category": both["task_type"],
-                },
-            )
+            record = {
+                "id": both["question_id"],
+                "video": both.get("videoID") or both["video_id"],
+                "question": both["question"],
+                "options": [_without_letter(o) for o in both.get("options") or both["choices"]],
+                "answer": both["answer"].strip().rstrip("."),
+                "category": both["task_type"],
+            }
+            yield line, record
 
 
 def _mlvu(file: Path) -> Iterator[Located]:
@@ -90,42 +107,33 @@ def _mlvu(file: Path) -> Iterator[Located]:
                 f"{file}, line {line}: a question of MLVU without candidates; its open tasks need "
                 "a judge, so leave that file out."
             )
-        yield (
-            line,
-            {
-                "id": str(row.get("question_id") or f"{file.stem}-{number}"),
-                "video": row.get("video") or row["video_name"],
-                "question": row["question"],
-                "options": row["candidates"],
-                "answer": row["answer"],
-                "category": row.get("question_type") or row["task_type"],
-            },
-        )
+        record = {
+            "id": str(row.get("question_id") or f"{file.stem}-{number}"),
+            "video": row.get("video") or row["video_name"],
+            "question": row["question"],
+            "options": row["candidates"],
+            "answer": row["answer"],
+            "category": row.get("question_type") or row["task_type"],
+        }
+        yield line, record
 
 
 def _long_video_bench(file: Path) -> Iterator[Located]:
     """The validation file; the test file has no answers."""
     for line, row in located_records(file):
-        if row.get("correct_choice") in (None, -1):
-            raise DataError(
-                f"{file}, line {line}: no correct_choice; the test set keeps its answers secret, "
-                "so give the validation file."
-            )
         options = row.get("candidates")
         if options is None:
             numbered = [row[key] for key in sorted(row) if re.fullmatch(r"option\d", key)]
             options = [option for option in numbered if option not in (None, "", "N/A")]
-        yield (
-            line,
-            {
-                "id": row["id"],
-                "video": row["video_path"],
-                "question": row["question"],
-                "options": options,
-                "answer": _letter_at(row["correct_choice"]),
-                "category": row["question_category"],
-            },
-        )
+        record = {
+            "id": row["id"],
+            "video": row["video_path"],
+            "question": row["question"],
+            "options": options,
+            "answer": _letter_at(row, "correct_choice", file, line),
+            "category": row["question_category"],
+        }
+        yield line, record
 
 
 def _temp_compass(file: Path) -> Iterator[Located]:
@@ -141,7 +149,7 @@ def _temp_compass(file: Path) -> Iterator[Located]:
             right = _LETTERED.match(answer) or _NAMED.match(answer)
             names = [match.group(1) for match in found]
             if right and right.group(1) in names:
-                answer = _letter_at(names.index(right.group(1)))
+                answer = LETTERS[names.index(right.group(1))]
         elif answer.lower() in ("yes", "no"):
             options, answer = ["yes", "no"], answer.lower()
         else:
@@ -157,45 +165,34 @@ def _temp_compass(file: Path) -> Iterator[Located]:
 
 def _temp_compass_rows(file: Path) -> Iterator[tuple[int, str, str, dict[str, str]]]:
     """(line, video, aspect, question) of either shape."""
-    text = read_text(file)
-    if text.lstrip().startswith("[") or file.suffix == ".jsonl":
+    if _has_rows(file):
         for line, row in located_records(file):
             yield line, row["video_id"], row["dim"], row
         return
-    for video, aspects in _whole(file, text).items():
+    for line, video, aspects in located_entries(file):
         for aspect, questions in aspects.items():
             for asked in questions:
-                yield _line_of(text, video), video, aspect, asked
+                yield line, video, aspect, asked
 
 
 def _perception_test(file: Path) -> Iterator[Located]:
     """{video: {"mc_question": [...]}}, or rows."""
-    text = read_text(file)
-    rows: list[tuple[int, str, dict[str, Any]]] = []
-    if text.lstrip().startswith("[") or file.suffix == ".jsonl":
+    if _has_rows(file):
         rows = [(line, row["video_name"], row) for line, row in located_records(file)]
     else:
-        for video, entry in _whole(file, text).items():
-            line = _line_of(text, video)
-            rows += [(line, video, asked) for asked in entry["mc_question"]]
+        entries = located_entries(file)
+        rows = [(line, video, q) for line, video, entry in entries for q in entry["mc_question"]]
     for line, video, asked in rows:
-        if asked.get("answer_id") is None:
-            raise DataError(
-                f"{file}, line {line}: no answer_id; the test set keeps its answers secret, so "
-                "give the validation file."
-            )
         number = asked["id"] if "id" in asked else asked["question_id"]
-        yield (
-            line,
-            {
-                "id": f"{video}-{number}",
-                "video": video,
-                "question": asked["question"],
-                "options": asked["options"],
-                "answer": _letter_at(asked["answer_id"]),
-                "category": asked["area"],
-            },
-        )
+        record = {
+            "id": f"{video}-{number}",
+            "video": video,
+            "question": asked["question"],
+            "options": asked["options"],
+            "answer": _letter_at(asked, "answer_id", file, line),
+            "category": asked["area"],
+        }
+        yield line, record
 
 
 def _next_qa(file: Path) -> Iterator[Located]:
@@ -203,17 +200,18 @@ def _next_qa(file: Path) -> Iterator[Located]:
     rows = csv.DictReader(io.StringIO(read_text(file)))
     for row in rows:
         answer = row["answer"]
-        yield (
-            rows.line_num,
-            {
-                "id": f"{row['video'] if 'video' in row else row['video_id']}-{row['qid']}",
-                "video": row["video"] if "video" in row else row["video_id"],
-                "question": row["question"],
-                "options": [row[f"a{i}"] for i in range(5)],
-                "answer": _letter_at(answer) if answer.isdecimal() else answer,
-                "category": NEXT_QA_TYPES.get(row["type"][:1], row["type"]),
-            },
-        )
+        if answer.isdecimal():
+            answer = _letter_at(row, "answer", file, rows.line_num)
+        video = row["video"] if "video" in row else row["video_id"]
+        record = {
+            "id": f"{video}-{row['qid']}",
+            "video": video,
+            "question": row["question"],
+            "options": [row[f"a{i}"] for i in range(5)],
+            "answer": answer,
+            "category": NEXT_QA_TYPES.get(row["type"][:1], row["type"]),
+        }
+        yield rows.line_num, record
 
 
 FORMATS: dict[str, Callable[[Path], Iterator[Located]]] = {
@@ -229,13 +227,13 @@ FORMATS: dict[str, Callable[[Path], Iterator[Located]]] = {
 # ---- shared by the readers ---------------------------------------------------------------------
 
 
-def _guarded(records: Iterator[Located], name: str, file: Path) -> Iterator[Located]:
-    """A key or a type that the format does not know becomes a sentence."""
+def _guarded(name: str, file: Path) -> Iterator[Located]:
+    """The records of a file; a key or a type that the format does not know becomes a sentence."""
     last = 0
     try:
-        for line, record in records:
+        for line, record in FORMATS[name](file):
             last = line
-            yield line, record
+            yield line, {**record, "video": str(record["video"])}
     except KeyError as error:
         raise DataError(
             f"{file}, after line {last}: the key {error} of the {name} format is missing; is this "
@@ -257,27 +255,20 @@ def _files(file: Path) -> list[Path]:
     return files
 
 
-def _whole(file: Path, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{file}, line {error.lineno}: broken JSON ({error.msg}); download it again."
-        ) from error
-    if not isinstance(value, dict):
-        raise DataError(f"{file}, line 1: not an object in curly brackets; download it again.")
-    return value
+def _has_rows(file: Path) -> bool:
+    """Whether a file holds one record per question; else it is an object with a key per video."""
+    return file.suffix == ".jsonl" or is_list(read_text(file))
 
 
-def _line_of(text: str, key: str) -> int:
-    """The line where the entry of a video begins."""
-    return text.count("\n", 0, max(0, text.find(json.dumps(key)))) + 1
-
-
-def _letter_at(number: Any) -> str:
+def _letter_at(row: dict[str, Any], key: str, file: Path, line: int) -> str:
     """0 -> A; what is out of range stays a number, which the check of the record refuses."""
-    index = int(number)
-    return LETTERS[index] if 0 <= index < len(LETTERS) else str(number)
+    if row.get(key) in (None, -1):
+        raise DataError(
+            f"{file}, line {line}: no {key}; the test set keeps its answers secret, so give the "
+            "validation file."
+        )
+    index = int(row[key])
+    return LETTERS[index] if 0 <= index < len(LETTERS) else str(index)
 
 
 def _without_letter(option: str) -> str:

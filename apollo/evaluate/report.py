@@ -22,12 +22,12 @@ from PIL import Image
 
 from apollo.data.choices import LETTERS
 from apollo.data.shares import Share
+from apollo.data.whole_file import whole_file, write_text
 from apollo.errors import SettingError, VideoError
-from apollo.evaluate.asking import ABLATIONS, FULL
-from apollo.evaluate.records import Question
-from apollo.evaluate.score import Scored, Summary, summarise
-from apollo.video.clips import Clip
-from apollo.video.reader import probe, read_clips
+from apollo.evaluate.protocol import ABLATIONS, FULL
+from apollo.evaluate.question_file import Question
+from apollo.evaluate.score import ScoredAnswer, Summary, summarise
+from apollo.video.reader import Video
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ TITLES = {FULL: "With the video", "text-only": "Text only", "centre-frame": "Cen
     "grey": "Grey video"
 }
 
-Columns = Mapping[str, Sequence[Scored]]  # "full" or an ablation -> all questions in file order
+Columns = Mapping[str, Sequence[ScoredAnswer]]  # per ablation: all questions in file order
 
 
 def check_report_possible() -> None:
@@ -65,17 +65,16 @@ def write_results(
     for scored in zip(*columns.values(), strict=True):
         question = scored[0].question
         record = question.as_record(_relative(question.video, folder))
-        by_column = dict(zip(columns, scored, strict=True))
         answers = {
             name: {"given": row.given, "letter": row.letter, "right": row.is_right}
-            for name, row in by_column.items()
+            for name, row in zip(columns, scored, strict=True)
         }
         rows.append({**record, "answers": answers})
     figures = {name: summarise(column).as_json() for name, column in columns.items()}
     named = {"data": data, "model": model, "settings": dict(settings)}
     results = {**named, "figures": figures, "questions": rows}
     text = json.dumps(results, ensure_ascii=False, indent=1)
-    _write_whole(folder / RESULTS, text + "\n")
+    write_text(folder / RESULTS, text + "\n")
     return results
 
 
@@ -109,8 +108,15 @@ def write_report(columns: Columns, folder: Path, *, data: str, model: str) -> Pa
         question = scored[0].question
         if question.video not in posters:
             posters[question.video] = _poster(question.video, folder)
-        by_column = dict(zip(columns, scored, strict=True))
-        cards.append(_card(question, by_column, folder, posters[question.video]))
+        card = {
+            "question": question,
+            "link": _link(question, folder),
+            "poster": posters[question.video],
+            "range": _range(question),
+            "options": list(zip(LETTERS, question.options, strict=False)),
+            "answers": [(TITLES[name], row) for name, row in zip(columns, scored, strict=True)],
+        }
+        cards.append(card)
     page = environment.get_template("report.html.j2").render(
         data=data,
         model=model,
@@ -123,7 +129,7 @@ def write_report(columns: Columns, folder: Path, *, data: str, model: str) -> Pa
         cards=cards,
     )
     path = folder / REPORT
-    _write_whole(path, page)
+    write_text(path, page)
     return path
 
 
@@ -159,33 +165,6 @@ def _cell(value: float, interval: tuple[float, float], counts: str) -> dict[str,
     }
 
 
-def _card(
-    question: Question, by_column: Mapping[str, Scored], folder: Path, poster: str | None
-) -> dict[str, Any]:
-    first = next(iter(by_column.values()))
-    outcome = "right" if first.is_right else "unread" if first.is_unread else "wrong"
-    return {
-        "question": question,
-        "outcome": outcome,
-        "link": _link(question, folder),
-        "poster": poster,
-        "range": _range(question),
-        "options": [
-            {
-                "letter": letter,
-                "text": text,
-                "is_answer": letter == question.answer,
-                "is_picked": letter == first.letter,
-            }
-            for letter, text in zip(LETTERS, question.options, strict=False)
-        ],
-        "given": [
-            {"title": TITLES[name], "text": row.given, "is_right": row.is_right}
-            for name, row in by_column.items()
-        ],
-    }
-
-
 def _range(question: Question) -> str:
     if question.start_s is None and question.end_s is None:
         return ""
@@ -217,21 +196,13 @@ def _poster(video: Path, folder: Path) -> str | None:
             log.warning("The report shows no picture of %s: %s", video.name, error)
             return None
         picture.thumbnail((POSTER_PX, POSTER_PX))
-        path.parent.mkdir(exist_ok=True)
-        picture.save(path, quality=80)
+        with whole_file(path) as growing:
+            picture.save(growing, quality=80)
     return f"{POSTERS}/{path.name}"
 
 
-def _middle_frame(video: Path) -> np.ndarray:
+def _middle_frame(path: Path) -> np.ndarray:
     """(H, W, 3) uint8."""
-    info = probe(video)
-    middle = info.num_frames // 2
-    (frames,) = read_clips(video, [Clip((middle,), middle / info.fps, middle / info.fps)])
-    return frames[0]
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """A reader sees the old file or the new one, never half of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with Video(path) as video:
+        (frame,) = video.frames([len(video) // 2])
+    return frame

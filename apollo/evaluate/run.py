@@ -8,23 +8,24 @@ Odd: several processes (`accelerate launch -m apollo eval ...`) take whole video
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from tqdm import tqdm
 
+from apollo.adapters.identity import identify
+from apollo.chat import Apollo
 from apollo.errors import SettingError, VideoError
-from apollo.evaluate.asking import Plan
-from apollo.evaluate.records import Question
-from apollo.evaluate.score import Scored
+from apollo.evaluate.protocol import EvalProtocol
+from apollo.evaluate.question_file import Question
+from apollo.evaluate.score import ScoredAnswer
 from apollo.evaluate.store import Stored, append_answers, key_of, read_answers
 from apollo.model.token_cache import file_digest
-from apollo.video.reader import probe
+from apollo.video.reader import Video
 
 LONGEST_WAIT = timedelta(days=30)  # for the slowest process; the usual limit is half an hour
 
@@ -32,7 +33,7 @@ LONGEST_WAIT = timedelta(days=30)  # for the slowest process; the usual limit is
 class Answers(Protocol):
     """What a run needs of a model."""
 
-    plan: Plan
+    protocol: EvalProtocol
 
     def answers(self, questions: Sequence[Question]) -> list[str]: ...
 
@@ -75,29 +76,28 @@ def evaluate(
     answerer: Answers,
     folder: Path,
     *,
-    model_id: str,
+    model_digest: str,
     batch: int = 8,
     processes: Processes = Processes(),  # noqa: B008  # frozen
-) -> list[Scored]:
+) -> list[ScoredAnswer]:
     """Asks what is not answered in `folder` yet; returns all questions with their answers.
 
-    `model_id` stands for the weights; `batch` questions are asked at once.
+    `model_digest` stands for the weights; `batch` questions are asked at once.
 
     Raises:
         VideoError: a video cannot be read; found before the first question is asked.
         DataError: the answers in `folder` are damaged.
     """
-    plan = answerer.plan
-    keys = question_keys(questions, plan, model_id)
+    protocol = answerer.protocol
+    videos = {} if protocol.ablation == "text-only" else check_videos(questions)
+    keys = question_keys(questions, protocol, model_digest, videos)
     known = read_answers(folder)
     processes.wait()  # nobody writes before everybody has read
     left = [question for question in questions if keys[question.id] not in known]
     mine = own_share(left, processes.index, processes.count)
-    if plan.ablation != "text-only":
-        check_videos(mine)
     suffix = f".process{processes.index}" if processes.index else ""
     file = folder / f"answers{suffix}.jsonl"
-    with tqdm(total=len(mine), desc=plan.ablation, unit="question", disable=None) as bar:
+    with tqdm(total=len(mine), desc=protocol.ablation, unit="question", disable=None) as bar:
         for start in range(0, len(mine), batch):
             group = mine[start : start + batch]
             texts = answerer.answers(group)
@@ -106,24 +106,52 @@ def evaluate(
             bar.update(len(group))
     processes.wait()
     known = read_answers(folder)
-    return [Scored(question, known[keys[question.id]]) for question in questions]
+    return [ScoredAnswer(question, known[keys[question.id]]) for question in questions]
 
 
-def question_keys(questions: Iterable[Question], plan: Plan, model_id: str) -> dict[str, str]:
-    """id -> a digest of all that the answer depends on: weights, settings, question, pixels."""
+def check_videos(questions: Iterable[Question]) -> dict[Path, str]:
+    """The digest of every video. Each is opened, so a bad one is told before hours of work.
+
+    Raises:
+        VideoError: a video cannot be read, or a question is about what lies behind its end.
+    """
     digests: dict[Path, str] = {}
+    durations_s: dict[Path, float] = {}
+    for question in questions:
+        path = question.video
+        if path not in digests:
+            try:
+                with Video(path) as video:
+                    digests[path], durations_s[path] = video.digest, video.info.duration_s
+            except VideoError as error:
+                raise VideoError(f'Question "{question.id}": {error}') from error
+        if (question.start_s or 0.0) >= durations_s[path]:
+            raise VideoError(
+                f'Question "{question.id}" is about second {question.start_s:g} on, but '
+                f"{path.name} is {durations_s[path]:.1f} s long; correct its start_s."
+            )
+    return digests
+
+
+def question_keys(
+    questions: Iterable[Question],
+    protocol: EvalProtocol,
+    model_digest: str,
+    videos: Mapping[Path, str],
+) -> dict[str, str]:
+    """id -> a digest of all that the answer depends on: weights, settings, question, pixels.
+
+    `videos` holds the digests of the videos, and nothing when they are not looked at.
+    """
     keys = {}
     for question in questions:
-        pixels = ""
-        if plan.ablation != "text-only":
-            pixels = digests.get(question.video) or file_digest(question.video)
-            digests[question.video] = pixels
         # the right answer and the category do not change what the model says
         asked = {
             **{"question": question.question, "options": list(question.options)},
-            **{"start_s": question.start_s, "end_s": question.end_s, "video": pixels},
+            **{"start_s": question.start_s, "end_s": question.end_s},
+            **{"video": videos.get(question.video, ""), "protocol": protocol.as_json()},
         }
-        keys[question.id] = key_of(id=question.id, model=model_id, plan=plan.as_json(), **asked)
+        keys[question.id] = key_of(id=question.id, model=model_digest, **asked)
     return keys
 
 
@@ -136,30 +164,19 @@ def own_share(left: Sequence[Question], index: int, count: int) -> list[Question
     return [question for group in videos for question in group]
 
 
-def check_videos(questions: Iterable[Question]) -> None:
-    """Opens every video once, so that a bad one is told before hours of work."""
-    durations_s: dict[Path, float] = {}
-    for question in questions:
-        try:
-            if question.video not in durations_s:
-                durations_s[question.video] = probe(question.video).duration_s
-        except VideoError as error:
-            raise VideoError(f'Question "{question.id}": {error}') from error
-        duration_s = durations_s[question.video]
-        if (question.start_s or 0.0) >= duration_s:
-            raise VideoError(
-                f'Question "{question.id}" is about second {question.start_s:g} on, but '
-                f"{question.video.name} is {duration_s:.1f} s long; correct its start_s."
-            )
+def digest_model(model: Apollo, adapter: Path | None = None) -> str:
+    """A digest of a loaded model: its weights, the files beside them, its adapter, its number type.
 
-
-def identity(model: Any, adapter: Path | None = None) -> str:
-    """A digest of a loaded model's files, of its adapter and of its number type."""
-    digest = hashlib.blake2b(digest_size=16)
-    folders = [Path(model.model.config.name_or_path), *([adapter] if adapter else [])]
-    for folder in folders:
-        files = [f for f in folder.rglob("*") if f.suffix in (".safetensors", ".json", ".txt")]
-        for file in sorted(files):
-            digest.update(f"{file.relative_to(folder)} {file_digest(file)}\n".encode())
-    digest.update(f"{model.model.dtype} {model.model.quantization}".encode())
-    return digest.hexdigest()
+    Of a large model's weights it reads only a part, as the model's identity does.
+    """
+    folder = model.model.source_folder
+    assert folder is not None, "the model was changed after it was loaded"
+    files = [file for kind in ("*.json", "*.txt") for file in sorted(folder.rglob(kind))]
+    if adapter is not None:
+        files += sorted(file for file in adapter.iterdir() if file.is_file())
+    return key_of(
+        weights=identify(folder).digest,
+        files=[(file.name, file_digest(file)) for file in files],
+        dtype=str(model.model.dtype),
+        quantization=model.model.quantization,
+    )

@@ -9,21 +9,18 @@ Odd: an answer from which no letter can be read is wrong, and counted apart. "Ma
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from apollo.data.choices import letter_of
 from apollo.data.shares import Share
-from apollo.evaluate.records import Question
-
-_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
-_SIGN = re.compile(r"[.,-](?!\d)|[^\w\s.,-]|_")
+from apollo.data.text import normalised_answer
+from apollo.evaluate.question_file import Question
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredAnswer:
     """A question and what the model said to it."""
 
     question: Question
@@ -44,13 +41,11 @@ class Scored:
     def is_right(self) -> bool:
         if self.question.options:
             return self.letter == self.question.answer
-        return normalised(self.given) == normalised(self.question.answer)
+        return normalised_answer(self.given) == normalised_answer(self.question.answer)
 
-
-def normalised(text: str) -> str:
-    """Small letters; no signs but those of numbers; no articles; single blanks."""
-    plain = _ARTICLE.sub(" ", _SIGN.sub(" ", text.lower()))
-    return " ".join(plain.split())
+    @property
+    def outcome(self) -> str:
+        return "right" if self.is_right else "unread" if self.is_unread else "wrong"
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ class Summary:
         }
 
 
-def summarise(rows: Sequence[Scored]) -> Summary:
+def summarise(rows: Sequence[ScoredAnswer]) -> Summary:
     """The figures of at least one answer."""
     by_category: dict[str, list[bool]] = {}
     for row in rows:

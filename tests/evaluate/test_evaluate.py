@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from asking import SHORT, TEN_S, VIDEOS
+from folders import edit, rewrite
 from paths import DATA, ROOT
 
 from apollo.data.choices import question_text
@@ -30,11 +33,19 @@ from apollo.errors import (
 )
 from apollo.evaluate import answering
 from apollo.evaluate import command as evaluate_command
+from apollo.evaluate import run as run_module
 from apollo.evaluate.answering import Answerer
-from apollo.evaluate.asking import ABLATIONS, Plan
-from apollo.evaluate.records import Question
-from apollo.evaluate.run import Processes, evaluate, identity, own_share, question_keys
-from apollo.evaluate.score import Scored, normalised, summarise
+from apollo.evaluate.protocol import ABLATIONS, EvalProtocol
+from apollo.evaluate.question_file import Question
+from apollo.evaluate.run import (
+    Processes,
+    check_videos,
+    digest_model,
+    evaluate,
+    own_share,
+    question_keys,
+)
+from apollo.evaluate.score import ScoredAnswer, summarise
 from apollo.evaluate.store import Stored, append_answers, key_of, read_answers
 from apollo.settings import Generation
 
@@ -54,8 +65,8 @@ def questions() -> list[Question]:
 class Counting:
     """Answers with the question itself, and remembers what it was asked."""
 
-    def __init__(self, plan: Plan = Plan(), fails_at: str = "") -> None:  # noqa: B008
-        self.plan = plan
+    def __init__(self, protocol: EvalProtocol = EvalProtocol(), fails_at: str = "") -> None:  # noqa: B008
+        self.protocol = protocol
         self.fails_at = fails_at
         self.groups: list[list[str]] = []
 
@@ -85,9 +96,9 @@ def test_shares_have_wilson_intervals() -> None:
 
 
 def test_macro_weighs_categories_alike_and_unread_answers_are_wrong() -> None:
-    rows = [Scored(question("1", category="x"), "A.")]
-    rows += [Scored(question(f"y{i}", category="y"), "B") for i in range(8)]
-    rows += [Scored(question("z", category="y"), "no idea")]
+    rows = [ScoredAnswer(question("1", category="x"), "A.")]
+    rows += [ScoredAnswer(question(f"y{i}", category="y"), "B") for i in range(8)]
+    rows += [ScoredAnswer(question("z", category="y"), "no idea")]
     summary = summarise(rows)
     assert summary.categories == {"x": Share(1, 1), "y": Share(0, 9)}
     assert (summary.overall, summary.unread) == (Share(1, 10), 1)
@@ -112,8 +123,8 @@ def test_macro_weighs_categories_alike_and_unread_answers_are_wrong() -> None:
     ],
 )
 def test_open_answers_are_compared_by_words(given: str, wanted: str, right: bool) -> None:
-    row = Scored(question("1", options=(), answer=wanted), given)
-    assert (row.is_right, row.is_unread) == (right, False), normalised(given)
+    row = ScoredAnswer(question("1", options=(), answer=wanted), given)
+    assert (row.is_right, row.is_unread) == (right, False)
 
 
 # ---- what is on disk -------------------------------------------------------------------------
@@ -121,13 +132,13 @@ def test_open_answers_are_compared_by_words(given: str, wanted: str, right: bool
 
 def test_a_torn_line_is_cut_and_asked_again(tmp_path: Path, questions: list[Question]) -> None:
     first = Counting()
-    evaluate(questions, first, tmp_path, model_id="m", batch=2)
+    evaluate(questions, first, tmp_path, model_digest="m", batch=2)
     file = tmp_path / "answers.jsonl"
     whole = file.read_bytes()
     for cut in (1, 2, 25):
         file.write_bytes(whole[:-cut])
         again = Counting()
-        rows = evaluate(questions, again, tmp_path, model_id="m", batch=2)
+        rows = evaluate(questions, again, tmp_path, model_digest="m", batch=2)
         assert len(again.asked) == 1
         assert [row.given for row in rows] == [f"said {q.id}" for q in questions]
         assert file.read_bytes() == whole
@@ -145,9 +156,9 @@ def test_a_damaged_line_is_told_with_its_place(tmp_path: Path) -> None:
 def test_a_run_that_failed_keeps_what_it_had(tmp_path: Path, questions: list[Question]) -> None:
     order = own_share(questions, 0, 1)
     with pytest.raises(VideoError):
-        evaluate(questions, Counting(fails_at=order[4].id), tmp_path, model_id="m", batch=2)
+        evaluate(questions, Counting(fails_at=order[4].id), tmp_path, model_digest="m", batch=2)
     again = Counting()
-    rows = evaluate(questions, again, tmp_path, model_id="m", batch=2)
+    rows = evaluate(questions, again, tmp_path, model_digest="m", batch=2)
     assert sorted(again.asked) == sorted(q.id for q in order[4:])
     assert [row.question for row in rows] == questions
 
@@ -155,33 +166,33 @@ def test_a_run_that_failed_keeps_what_it_had(tmp_path: Path, questions: list[Que
 @pytest.mark.parametrize(
     "change", ["model", "ablation", "tokens", "question", "options", "range", "video"]
 )
-def test_whatever_changes_an_answer_changes_its_key(tmp_path: Path, change: str) -> None:
-    one = question("1", tmp_path / "v")
-    (tmp_path / "v").write_bytes(b"1")
-    before = question_keys([one], Plan(), "m")
-    plan, model_id = Plan(), "m"
+def test_whatever_changes_an_answer_changes_its_key(change: str) -> None:
+    one, protocol, model, videos = question("1"), EvalProtocol(), "m", {SHORT: "digest"}
+    before = question_keys([one], protocol, model, videos)
     if change == "model":
-        model_id = "n"
+        model = "n"
     elif change == "ablation":
-        plan = Plan("grey")
+        protocol = EvalProtocol("grey")
     elif change == "tokens":
-        plan = Plan(max_new_tokens=3)
+        protocol = EvalProtocol(max_new_tokens=3)
     elif change == "question":
-        one = question("1", one.video, question="Else?")
+        one = question("1", question="Else?")
     elif change == "options":
-        one = question("1", one.video, options=("a dog", "a cat"))
+        one = question("1", options=("a dog", "a cat"))
     elif change == "range":
-        one = question("1", one.video, start_s=1.0)
+        one = question("1", start_s=1.0)
     else:
-        one.video.write_bytes(b"2")
-    assert question_keys([one], plan, model_id) != before
+        videos = {SHORT: "other"}
+    assert question_keys([one], protocol, model, videos) != before
 
 
 def test_a_corrected_answer_or_a_moved_file_asks_nothing_anew(tmp_path: Path) -> None:
-    (tmp_path / "v").write_bytes(b"1")
-    (tmp_path / "w").write_bytes(b"1")
-    one, other = question("1", tmp_path / "v"), question("1", tmp_path / "w", answer="B")
-    assert question_keys([one], Plan(), "m") == question_keys([other], Plan(), "m")
+    moved = Path(shutil.copy(SHORT, tmp_path / "moved.mp4"))
+    one, other = question("1"), question("1", moved, answer="B")
+    videos = check_videos([one, other, question("2", TEN_S)])
+    assert videos[SHORT] == videos[moved] != videos[TEN_S]
+    keys = [question_keys([asked], EvalProtocol(), "m", videos) for asked in (one, other)]
+    assert keys[0] == keys[1]
     assert key_of(a=1, b=[2]) == key_of(b=[2], a=1) != key_of(a=1, b=[3])
 
 
@@ -190,12 +201,12 @@ def test_bad_videos_are_told_before_the_first_question(tmp_path: Path) -> None:
     bad.write_bytes(b"nothing")
     model = Counting()
     with pytest.raises(VideoError, match='Question "2": bad.mp4 is not a video'):
-        evaluate([question("1"), question("2", bad)], model, tmp_path, model_id="m")
+        evaluate([question("1"), question("2", bad)], model, tmp_path, model_digest="m")
     with pytest.raises(VideoError, match=r"Question \"1\" is about second 60 on, .* 4\.0 s long"):
-        evaluate([question("1", start_s=60.0)], model, tmp_path, model_id="m")
+        evaluate([question("1", start_s=60.0)], model, tmp_path, model_digest="m")
     assert model.asked == []
-    blind = Counting(Plan("text-only"))
-    evaluate([question("2", bad)], blind, tmp_path, model_id="m")
+    blind = Counting(EvalProtocol("text-only"))
+    evaluate([question("2", bad)], blind, tmp_path, model_digest="m")
     assert blind.asked == ["2"]  # needs no picture
 
 
@@ -215,9 +226,9 @@ def test_questions_of_a_video_stay_together(questions: list[Question]) -> None:
 def test_each_process_writes_its_own_file(tmp_path: Path, questions: list[Question]) -> None:
     second = Counting()
     with pytest.raises(KeyError):  # the other process has not answered; launched ones wait for it
-        evaluate(questions, second, tmp_path, model_id="m", processes=Processes(1, 2))
+        evaluate(questions, second, tmp_path, model_digest="m", processes=Processes(1, 2))
     first = Counting()
-    rows = evaluate(questions, first, tmp_path, model_id="m", processes=Processes(0, 1))
+    rows = evaluate(questions, first, tmp_path, model_digest="m", processes=Processes(0, 1))
     assert len(rows) == len(first.asked) + len(second.asked) == len(questions)
     assert {f.name for f in tmp_path.iterdir()} == {"answers.jsonl", "answers.process1.jsonl"}
 
@@ -250,10 +261,10 @@ def asked(questions: list[Question]) -> list[Question]:
 def test_batches_say_what_single_questions_say(
     nano: Any, asked: list[Question], ablation: str
 ) -> None:
-    plan = Plan(ablation)
-    alone = [Answerer(nano, plan).answers([one])[0] for one in asked]
+    protocol = EvalProtocol(ablation)
+    alone = [Answerer(nano, protocol).answers([one])[0] for one in asked]
     for batch in (3, 8):
-        answerer = Answerer(nano, plan)
+        answerer = Answerer(nano, protocol)
         groups = [asked[i : i + batch] for i in range(0, len(asked), batch)]
         assert [text for group in groups for text in answerer.answers(group)] == alone
     assert len(set(alone)) > 1
@@ -264,17 +275,17 @@ def test_it_says_what_the_chat_says(nano: Any, asked: list[Question]) -> None:
     for one in [q for q in asked if q.start_s is None][:4]:
         text = question_text(one.question, one.options) if one.options else one.question
         chat = nano.answer(one.video, text, generation=generation)
-        assert Answerer(nano, Plan()).answers([one]) == [chat]
+        assert Answerer(nano, EvalProtocol()).answers([one]) == [chat]
 
 
 def test_a_close_call_is_asked_again_alone(
     nano: Any, asked: list[Question], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = Answerer(nano, Plan())
+    plain = Answerer(nano, EvalProtocol())
     texts = plain.answers(asked)
     assert plain.answered_alone == 0
     monkeypatch.setitem(answering.CLOSE_CALL, torch.float32, float("inf"))
-    careful = Answerer(nano, Plan())
+    careful = Answerer(nano, EvalProtocol())
     assert careful.answers(asked) == texts
     assert careful.answered_alone == len(asked)
 
@@ -284,7 +295,7 @@ def test_ablations_show_less(nano: Any, calls_of: Any) -> None:
     seen = {}
     for ablation in ("full", *ABLATIONS):
         nano.cache = type(nano.cache)()
-        seen[ablation] = calls_of(Answerer(nano, Plan(ablation)), one)
+        seen[ablation] = calls_of(Answerer(nano, EvalProtocol(ablation)), one)
     clips, decoded = {k: v[0] for k, v in seen.items()}, {k: v[1] for k, v in seen.items()}
     assert clips == {"full": 6, "text-only": 0, "centre-frame": 1, "grey": 1}
     assert [len(decoded[k]) for k in ("full", "text-only", "grey")] == [6, 0, 0]
@@ -306,7 +317,7 @@ def calls_of(nano: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_video_is_encoded_once(nano: Any, calls_of: Any) -> None:
     nano.cache = type(nano.cache)()
-    answerer = Answerer(nano, Plan())
+    answerer = Answerer(nano, EvalProtocol())
     assert calls_of(answerer, question("1", TEN_S))[0] == 6
     assert calls_of(answerer, question("2", TEN_S))[0] == 0
 
@@ -314,23 +325,43 @@ def test_a_video_is_encoded_once(nano: Any, calls_of: Any) -> None:
 def test_a_question_that_does_not_fit_is_named(nano: Any) -> None:
     long = question("wide", question="what " * 9000)
     with pytest.raises(PromptError, match='Question "wide" takes [0-9]+ tokens'):
-        Answerer(nano, Plan("text-only")).answers([long])
+        Answerer(nano, EvalProtocol("text-only")).answers([long])
 
 
-def test_plans_are_checked() -> None:
+def test_protocols_are_checked() -> None:
     with pytest.raises(SettingError, match='Unknown ablation "blind"; choose from text-only'):
-        Plan("blind")
+        EvalProtocol("blind")
     with pytest.raises(SettingError, match="max_new_tokens is 0"):
-        Plan(max_new_tokens=0)
+        EvalProtocol(max_new_tokens=0)
 
 
-def test_weights_have_an_identity(nano: Any, tmp_path: Path) -> None:
-    before = identity(nano)
-    assert before == identity(nano)
-    (tmp_path / "adapter.safetensors").write_bytes(b"1")
-    with_one = identity(nano, tmp_path)
-    (tmp_path / "adapter.safetensors").write_bytes(b"2")
-    assert len({before, with_one, identity(nano, tmp_path)}) == 3
+def test_whatever_changes_a_model_changes_its_key(folder: Path, tmp_path: Path) -> None:
+    def key(dtype: Any = torch.float32, quantization: Any = None, adapter: Any = None) -> str:
+        loaded = SimpleNamespace(source_folder=folder, dtype=dtype, quantization=quantization)
+        return digest_model(SimpleNamespace(model=loaded), adapter)
+
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter.safetensors").write_bytes(b"1")
+    keys = [key(), key(torch.bfloat16), key(quantization="4bit"), key(adapter=adapter)]
+    assert key() == keys[0]
+    (adapter / "adapter.safetensors").write_bytes(b"2")
+    keys.append(key(adapter=adapter))
+    rewrite(folder / "llm/model.safetensors", lambda tensors: tensors["model.norm.weight"].add_(1))
+    keys.append(key())
+    edit(folder / "llm/tokenizer_config.json", model_max_length=7)
+    keys.append(key())
+    assert len({*keys}) == len(keys) == 7
+
+
+def test_the_weights_of_a_model_are_not_read_whole(
+    nano: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: list[Path] = []
+    digest = run_module.file_digest
+    monkeypatch.setattr(run_module, "file_digest", lambda f: whole.append(f) or digest(f))
+    digest_model(nano)
+    assert {file.suffix for file in whole} == {".json"}
 
 
 # ---- the command, as a process ---------------------------------------------------------------
@@ -435,6 +466,38 @@ def test_bad_data_is_one_line_and_an_exit_code(tmp_path: Path, asked: list[Quest
     )
 
 
+def test_a_limit_takes_evenly_from_the_whole_file(tmp_path: Path, asked: list[Question]) -> None:
+    args = parsed(str(write_data(tmp_path, asked)), "--output", str(tmp_path), "--limit", "3")
+    picked = evaluate_command.wanted_questions(args, Processes())
+    assert [q.id for q in picked] == [f"{FILES[0].name} {i} 0" for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "error", "words"),
+    [
+        (("--batch", "0"), SettingError, "--batch is 0"),
+        (("--limit", "0"), SettingError, "--limit is 0"),
+        (("--videos", "gone"), DataError, "No such folder of videos: gone"),
+        (("--output", "/dev/null/out"), SettingError, "The folder /dev/null/out cannot be made"),
+    ],
+)
+def test_wrong_flags_are_refused(tmp_path: Path, flags: Any, error: Any, words: str) -> None:
+    data = tmp_path / "data.json"
+    data.write_text("[]")
+    with pytest.raises(error, match=words):
+        evaluate_command.run(parsed(str(data), "--output", str(tmp_path / "out"), *flags))
+
+
+def test_without_the_template_engine_one_sentence_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    args = parsed("gone.json", "--output", str(tmp_path / "out"))
+    with pytest.raises(SettingError, match=r"run `pip install 'apollo-video\[train\]'`") as error:
+        evaluate_command.run(args)
+    assert str(error.value).startswith("The report needs jinja2") and not args.output.exists()
+
+
 def test_a_public_format_goes_the_whole_way(tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()
@@ -448,9 +511,9 @@ def test_a_public_format_goes_the_whole_way(tmp_path: Path) -> None:
     assert "Counting Problem" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_the_commands_import_nothing_heavy() -> None:
+def test_the_command_imports_nothing_heavy() -> None:
     code = (
-        "import sys, apollo.evaluate.command, apollo.evaluate.curate_command; "
+        "import sys, apollo.evaluate.command; "
         "sys.exit(bool({'torch', 'transformers', 'jinja2', 'av', 'numpy'} & {*sys.modules}))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

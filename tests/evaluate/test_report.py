@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from browsers import WAIT_MS, launched, playwright
 from paths import GOLDEN
+from PIL import Image
 
-from apollo.errors import SettingError
 from apollo.evaluate import report
-from apollo.evaluate.records import Question
-from apollo.evaluate.score import Scored
+from apollo.evaluate.question_file import Question
+from apollo.evaluate.score import ScoredAnswer
 
 expect = playwright.expect
 VIDEOS = GOLDEN / "videos"
@@ -23,7 +23,7 @@ OPTIONS = ("a cat", "<b>a dog</b>", "a tree")
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
 
 
-def rows(video: Path) -> dict[str, list[Scored]]:
+def rows(video: Path) -> dict[str, list[ScoredAnswer]]:
     """Three questions: right, wrong and hostile, unread; and an open one."""
     asked = [
         Question("1", video, "What is in it?", "A", OPTIONS, "ocr"),
@@ -34,8 +34,8 @@ def rows(video: Path) -> dict[str, list[Scored]]:
     full = ["A", "B. <b>a dog</b>", "no idea", "a cat"]
     grey = ["B", "C", "C", ""]
     return {
-        "full": [Scored(q, text) for q, text in zip(asked, full, strict=True)],
-        "grey": [Scored(q, text) for q, text in zip(asked, grey, strict=True)],
+        "full": [ScoredAnswer(q, text) for q, text in zip(asked, full, strict=True)],
+        "grey": [ScoredAnswer(q, text) for q, text in zip(asked, grey, strict=True)],
     }
 
 
@@ -111,10 +111,15 @@ def spy(function: Any, calls: list[Any]) -> Any:
     return run
 
 
-def test_a_missing_template_engine_is_told_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
-    with pytest.raises(SettingError, match="needs jinja2; run"):
-        report.check_report_possible()
+def test_half_a_picture_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(self: Image.Image, path: Path, **_: Any) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        report.write_report(rows(VIDEOS / "v01_8fps_4s.mp4"), tmp_path, data="d", model="m")
+    assert list((tmp_path / "posters").iterdir()) == []
 
 
 # ---- in a browser ----------------------------------------------------------------------------

@@ -6,16 +6,11 @@ In:  what was asked and the right answer, and what was given.  Out: a bool.
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from apollo.data.text import plain_words
 
 TIMED_KINDS = ("when", "duration", "passing")
 CLOSE_S = 1.0
-
-
-def plain(text: str) -> str:
-    """Lower case, without punctuation, blanks folded."""
-    kept = "".join(c if unicodedata.category(c)[0] not in "PSC" else " " for c in text.lower())
-    return " ".join(kept.split())
 
 
 def is_right(kind: str, wanted: str, given: str) -> bool:
@@ -25,9 +20,9 @@ def is_right(kind: str, wanted: str, given: str) -> bool:
     than CLOSE_S, so an answer with the real times is right as well.
     """
     if kind not in TIMED_KINDS:
-        return plain(wanted) == plain(given)
+        return plain_words(wanted) == plain_words(given)
     number = r"\d+(?:\.\d+)?"
-    if plain(re.sub(number, "", wanted)) != plain(re.sub(number, "", given)):
+    if plain_words(re.sub(number, "", wanted)) != plain_words(re.sub(number, "", given)):
         return False
     times_s = [[float(t) for t in re.findall(number, text)] for text in (wanted, given)]
     if len(times_s[0]) != len(times_s[1]):

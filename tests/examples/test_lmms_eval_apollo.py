@@ -19,7 +19,7 @@ import apollo
 from apollo.errors import SettingError, VideoError
 from apollo.settings import Generation
 
-OURS = "apollo.evaluate.lmms"
+OURS = "examples.lmms_eval_apollo"
 
 
 def stand_in() -> dict[str, ModuleType]:
@@ -56,11 +56,21 @@ def stand_in() -> dict[str, ModuleType]:
         chat_class_path: str | None = None
         aliases: tuple[str, ...] = ()
 
+    class Registry:
+        def register_manifest(self, manifest: ModelManifest, *, overwrite: bool) -> None:
+            self.registered = manifest
+
+        def get_manifest(self, name: str) -> ModelManifest:
+            assert name == self.registered.model_id
+            return self.registered
+
     contents = {
         "lmms_eval": {},
         "lmms_eval.api": {},
         "lmms_eval.api.model": {"lmms": lmms},
-        "lmms_eval.models": {},
+        "lmms_eval.cli": {},
+        "lmms_eval.cli.dispatch": {"main": None},
+        "lmms_eval.models": {"MODEL_REGISTRY_V2": Registry()},
         "lmms_eval.models.registry_v2": {"ModelManifest": ModelManifest},
     }
     modules = {name: ModuleType(name) for name in contents}
@@ -131,7 +141,18 @@ def test_settings_of_a_task_are_followed(model: Any) -> None:
     assert greedy == whole
 
 
-def test_the_entry_point_names_a_class_that_can_be_made(ours: Any) -> None:
+def test_as_a_script_it_registers_itself_and_starts_lmms_eval(
+    ours: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = importlib.import_module("lmms_eval.models").MODEL_REGISTRY_V2
+    found = []
+    dispatch = importlib.import_module("lmms_eval.cli.dispatch")
+    monkeypatch.setattr(dispatch, "main", lambda: found.append(registry.get_manifest("apollo")))
+    ours.main()
+    assert found == [ours.manifest()]
+
+
+def test_the_manifest_names_a_class_that_can_be_made(ours: Any) -> None:
     given = ours.manifest()
     module, _, name = given.simple_class_path.rpartition(".")
     found = getattr(importlib.import_module(module), name)

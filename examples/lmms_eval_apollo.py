@@ -1,9 +1,13 @@
-"""Apollo as a model of lmms-eval: `python -m lmms_eval --model apollo --model_args name=nano ...`.
+"""Apollo as a model of lmms-eval, which brings its own benchmarks.
 
-In:  lmms-eval's requests (text, and a video file or a picture each).  Out: answers, in order.
-Odd: it imports lmms-eval, so nothing of Apollo imports it. lmms-eval finds it by the entry point
-     `lmms_eval.models`, which names `manifest`; nothing in lmms-eval is changed. Tasks that compare
-     likelihoods, or ask in several rounds, are refused by a sentence.
+    pip install lmms-eval
+    python examples/lmms_eval_apollo.py --model apollo --model_args name=nano --tasks mvbench
+
+In:  the arguments of `python -m lmms_eval`.  Out: what lmms-eval writes.
+Odd: lmms-eval asks an entry point `lmms_eval.models` for models of others; run as a script, this
+     file registers itself instead, and then hands over to lmms-eval. To have it in a package of
+     yours, name `manifest` in such an entry point. Tasks that compare likelihoods, or ask in
+     several rounds, are refused by a sentence.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ _LENGTH_NAMES = ("max_new_tokens", "max_gen_toks")
 
 
 def manifest() -> ModelManifest:
-    """What the entry point hands to lmms-eval: the name "apollo" and this class."""
+    """What lmms-eval wants to know of a model: the name "apollo" and this class."""
     return ModelManifest(model_id="apollo", simple_class_path=f"{__name__}.{ApolloModel.__name__}")
 
 
@@ -121,3 +125,16 @@ def _generation(settings: dict[str, Any]) -> Generation:
         top_p=settings.get("top_p") or 1,
         max_new_tokens=length or DEFAULT_NEW_TOKENS,
     )
+
+
+def main() -> None:
+    """lmms-eval's own command line, which now knows the model "apollo"."""
+    from lmms_eval.cli.dispatch import main as run_lmms_eval
+    from lmms_eval.models import MODEL_REGISTRY_V2
+
+    MODEL_REGISTRY_V2.register_manifest(manifest(), overwrite=True)
+    run_lmms_eval()
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,7 @@ from paths import DATA
 
 from apollo.errors import DataError
 from apollo.evaluate.formats import FORMATS, read_format
-from apollo.evaluate.records import Question
+from apollo.evaluate.question_file import Question
 
 SAMPLES = DATA / "formats"
 VIDEOS = (

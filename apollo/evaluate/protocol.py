@@ -20,7 +20,7 @@ LETTER_TOKENS = 16  # the protocol's limit; an answer is a letter, or a few word
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvalProtocol:
     """`ablation` is "full" or a key of `ABLATIONS`; decoding is always greedy."""
 
     ablation: str = FULL
