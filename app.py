@@ -3,9 +3,6 @@
 import sys
 
 from apollo.demo.command import main
-from apollo.demo.page import demo
-
-__all__ = ["demo"]
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

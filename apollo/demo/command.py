@@ -7,20 +7,21 @@ import importlib.util
 import os
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 
-import apollo
-from apollo.terminal import ADAPTER_HELP, DEVICE_HELP, MODEL_HELP, guarded
+from apollo.catalog import card_of
+from apollo.errors import SettingError
+from apollo.terminal import add_model_flags, check_extra, guarded, model_options
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     env = os.environ.get
-    parser.add_argument("--model", default=env("APOLLO_MODEL", "nano"), help=MODEL_HELP)
-    parser.add_argument("--adapter", help=ADAPTER_HELP)
-    parser.add_argument("--device", help=DEVICE_HELP)
+    add_model_flags(parser)
+    # a Space is started without flags
+    parser.set_defaults(model=env("APOLLO_MODEL", "nano"), adapter=env("APOLLO_ADAPTER"))
     parser.add_argument(
         "--host",
         default=env("GRADIO_SERVER_NAME", "127.0.0.1"),
-        dest="host_name",
         help="address to serve at; 0.0.0.0 lets other machines in (default %(default)s)",
     )
     parser.add_argument(
@@ -37,10 +38,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    serve(**{k: v for k, v in vars(args).items() if k != "run"})
-
-
 def main(argv: Sequence[str]) -> int:
     """`python app.py`, which is `apollo demo` under the name a Hugging Face Space starts."""
     parser = argparse.ArgumentParser(prog="python app.py", description="Open the page.")
@@ -49,45 +46,62 @@ def main(argv: Sequence[str]) -> int:
     return guarded(lambda: run(args))
 
 
-def check_address(host_name: str, port: int) -> None:
+def run(args: argparse.Namespace) -> None:
+    """Checks what can be checked at once, then serves until it is stopped.
+
+    Raises:
+        ApolloError: one plain sentence; the page is not open or no longer open.
+    """
+    check_extra("apollo demo", "demo", "gradio", "spaces")
+    if args.mcp:
+        check_mcp()
+    card_of(args.model)
+    if args.adapter:
+        from apollo.adapters.files import read_adapter  # imports torch, which --help must not
+
+        check_extra("--adapter", "adapters", "peft")
+        read_adapter(Path(args.adapter))
+    check_address(args.host, args.port)
+    serve(args)
+
+
+def check_mcp() -> None:
+    if importlib.util.find_spec("mcp") is None:
+        import gradio as gr
+
+        raise SettingError(
+            f'--mcp needs one more package: pip install "gradio[mcp]=={gr.__version__}".'
+        )
+
+
+def check_address(host: str, port: int) -> None:
     """Gradio reports a taken port with a traceback; this is the same as a sentence."""
-    family = socket.AF_INET6 if ":" in host_name else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         if not port:
             raise OverflowError("port must be 1-65535")
-        socket.create_server((host_name, port), family=family).close()
+        socket.create_server((host, port), family=family).close()
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise apollo.SettingError(
-            f"The page cannot be opened at {host_name}:{port} ({reason.lower()}); choose another "
+        raise SettingError(
+            f"The page cannot be opened at {host}:{port} ({reason.lower()}); choose another "
             "--port or --host."
         ) from None
 
 
-def serve(
-    model: str,
-    device: str | None,
-    host_name: str,
-    port: int,
-    share: bool,
-    mcp: bool,
-    adapter: str | None = None,
-) -> None:
+def serve(args: argparse.Namespace) -> None:
     """Opens the page, then loads the model, then waits until the server is stopped."""
-    import gradio as gr
+    from apollo.demo.page import ASSETS, HEAD, MAX_UPLOAD, THEME, demo
+    from apollo.demo.worker import ZERO_GPU, host
 
-    from apollo.demo.page import ASSETS, MAX_UPLOAD, THEME, demo, host
-
-    if mcp and importlib.util.find_spec("mcp") is None:
-        raise apollo.SettingError(
-            f'--mcp needs one more package: pip install "gradio[mcp]=={gr.__version__}".'
-        )
-    check_address(host_name, port)
+    options = model_options(args)
+    if ZERO_GPU:  # it keeps the weights that are on "cuda" when the page opens
+        host.load(**options | {"device": args.device or "cuda"})
     demo.launch(
-        server_name=host_name,
-        server_port=port,
-        share=share,
-        mcp_server=mcp,
+        server_name=args.host,
+        server_port=args.port,
+        share=args.share,
+        mcp_server=args.mcp,
         prevent_thread_lock=True,
         max_file_size=MAX_UPLOAD,
         show_error=False,
@@ -96,7 +110,8 @@ def serve(
         ssr_mode=False,
         theme=THEME,
         css_paths=[ASSETS / "demo.css"],
+        head=HEAD,
     )
     if not host.ready.is_set():
-        host.start(model, device=device, adapter=adapter)
+        host.load(**options)
     demo.block_thread()

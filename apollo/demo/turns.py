@@ -7,27 +7,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-Message = dict[str, str]  # {"role": "user" | "assistant", "content": ...}
-
 
 @dataclass
-class Conversation:
-    """What one visitor asked and read about one video: a path and strings, never tensors.
+class Turns:
+    """The questions and answers of one visitor about one video: a path and strings, never tensors.
 
     Stop, Retry, Clear and a new video each come in while an answer is still being written, so the
     writer holds the message it writes and stops as soon as `writing` is no longer that message.
     """
 
     video: str | None = None
-    messages: list[Message] = field(default_factory=list)
-    writing: Message | None = None
+    # {"role": "user" | "assistant", "content": ...}, always in pairs
+    messages: list[dict[str, str]] = field(default_factory=list)
+    writing: dict[str, str] | None = None
     replaced: str = ""  # what a retried answer said before
 
     def start(self, video: str | None) -> None:
-        """A new conversation about this video."""
+        """Forgets everything; from now on it is about this video."""
         self.video, self.messages, self.writing, self.replaced = video, [], None, ""
 
-    def ask(self, question: str, video: str | None) -> Message:
+    def ask(self, question: str, video: str | None) -> dict[str, str]:
         """Opens a turn and returns the answer to be written."""
         self.end()
         if video != self.video:
@@ -37,7 +36,7 @@ class Conversation:
         self.writing, self.replaced = answer, ""
         return answer
 
-    def retry(self) -> Message | None:
+    def retry(self) -> dict[str, str] | None:
         """Opens the last turn again; `None` when there is none."""
         self.end()
         if not self.messages:

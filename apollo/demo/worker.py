@@ -1,39 +1,49 @@
-"""One model for all visitors: loading it, asking it, and pacing what it says.
+"""One model for all visitors, and the steps of one answer.
 
-In:  a model name; questions from many threads.  Out: steps ("status" | "text" | "beat" | "error",
-text), at least four and at most about fifteen a second, so a page stays smooth and Stop is prompt.
-Odd: work is handed to a thread and never joined, because a web server closes a generator on its
-event loop, where waiting would freeze every visitor; the model's lock keeps turns apart instead.
+In:  questions from many threads.  Out: steps: ("text", piece), ("status", sentence) or
+("error", sentence); None is a sign of life, a moment at which the work can be stopped.
+Odd: on a ZeroGPU Space `answer_on_gpu` runs in a forked process that has the GPU for some seconds.
+What it changes is lost, so decoding, caches and conversations stay in this process: it is given a
+request and pixels, and gives back text and the visual tokens for this process to remember.
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before Gradio is imported
+import spaces  # noqa: E402  # isort: skip  # before anything that may touch CUDA
+
 import contextlib
-import contextvars
-import itertools
+import functools
 import logging
-import queue
 import threading
-import time
 import uuid
-from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
+import gradio as gr
+from spaces.config import Config as SpaceConfig
+
 import apollo
-from apollo.demo.turns import Message
+from apollo.model.prompt import Message
 
 log = logging.getLogger(__name__)
 
-Step = tuple[str, str]
-BEAT: Step = ("beat", "")
-BEAT_S = 0.2  # the longest silence
-UPDATE_S = 1 / 15  # the shortest time between two steps
-BURST_UPDATES = 3  # a burst of text takes at least about so many
+Step = tuple[str, Any]
+Steps = Generator[Step | None, None, Any]
+
+ZERO_GPU: bool = SpaceConfig.zero_gpu
+UPLOADS_KEPT_S = 2 * 3600
+# What a GPU of ZeroGPU is asked for; more than is needed, because at its end the answer is cut off.
+GPU_START_S = 5
+GPU_CLIPS_PER_S = 8
+GPU_TOKENS_PER_S = 20
+GPU_S = (10, 120)  # the shortest and longest time asked for
 
 
 class Host:
-    """The one model of this process. It loads in the background while the page is served."""
+    """The one model of this process. It loads while the page is already served."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -43,41 +53,32 @@ class Host:
         self.ready = threading.Event()  # set when loading is over, well or badly
         self.turn = threading.Lock()  # held by the one answer being written
 
-    def start(self, name: str, **options: Any) -> None:
+    def load(self, name: str, **options: Any) -> None:
+        """Loads the model; the arguments and what it raises are those of `apollo.load`."""
         self.name, self.adapter = name, options.get("adapter") or ""
-        threading.Thread(target=self.load, kwargs=options, name="load-model", daemon=True).start()
-
-    def load(self, **options: Any) -> None:
         try:
-            self.model = apollo.load(self.name, **options)
-        except apollo.ApolloError as error:
-            self.problem = str(error)
-            log.error("apollo: %s", error)
-        except Exception:
-            self.problem = f"The model {self.name} could not be loaded; the server's log says why."
-            log.exception("apollo: loading %s failed", self.name)
+            self.model = apollo.load(name, **options)
+        except Exception as error:
+            self.problem = f"The model {name} could not be loaded; the server's log says why."
+            if isinstance(error, apollo.ApolloError):
+                self.problem = str(error)
+            raise
         finally:
             self.ready.set()
 
-    def steps(
-        self,
-        video: str | None,
-        messages: list[Message],
-        temperature: float,
-        top_p: float,
-        max_new_tokens: int,
-    ) -> Generator[Step, None, None]:
-        """One answer. A failure is a step too: a ZeroGPU worker would pass on only the name of an
-        exception's class."""
+
+host = Host(os.environ.get("APOLLO_MODEL", "nano"))
+
+
+def in_sentences(work: Callable[..., Steps]) -> Callable[..., Steps]:
+    """A failure becomes a step: ZeroGPU passes on only the name of an exception's class."""
+
+    @functools.wraps(work)
+    def run(*args: Any) -> Steps:
         try:
-            settings = apollo.Generation(
-                temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens
-            )
-            with self.turn:  # a stopped answer may still be finishing its last token
-                yield BEAT
-                events = self.model.events(video, messages, generation=settings)
-                with contextlib.closing(events):
-                    yield from map(_step, events)
+            yield from work(*args)
+        except gr.Error:
+            raise  # ZeroGPU's own: the quota is used up, or the process died
         except apollo.ApolloError as error:
             yield "error", str(error)
         except Exception:
@@ -85,86 +86,86 @@ class Host:
             log.exception("apollo: answering failed, reference %s", reference)
             yield (
                 "error",
-                (
-                    "Something went wrong while answering; try again, and if it happens again, "
-                    f"report it with the reference {reference}."
-                ),
+                "Something went wrong while answering; try again, and if it happens again, "
+                f"report it with the reference {reference}.",
             )
 
+    return run
 
-def _step(event: Any) -> Step:
+
+def seconds_needed(request: Any, pixels: Any) -> int:
+    """The GPU seconds to ask ZeroGPU for, from the clips to encode and the tokens to write."""
+    encoding_s = request.clips_to_encode / GPU_CLIPS_PER_S
+    seconds = GPU_START_S + encoding_s + request.generation.max_new_tokens / GPU_TOKENS_PER_S
+    return round(min(max(seconds, GPU_S[0]), GPU_S[1]))
+
+
+@spaces.GPU(duration=seconds_needed)
+@in_sentences
+def answer_on_gpu(request: Any, pixels: Iterable[Any]) -> Steps:
+    """The only function that uses the model's weights: encodes the pixels, writes the answer."""
+    with contextlib.closing(host.model.respond(request, pixels)) as events:
+        yield from map(_step, events)
+
+
+def _step(event: Any) -> Step | None:
     if isinstance(event, apollo.Text):
-        return ("text", event.piece) if event.piece else BEAT
+        return ("text", event.piece) if event.piece else None
     if isinstance(event, apollo.Reading):
-        return "status", f"Reading the video: {event.done} of {event.total} clips"
-    return "status", _summary(event.stats)
+        doing = "Looking at" if ZERO_GPU else "Reading"  # there it has been read by now
+        return "status", f"{doing} the video: {event.done} of {event.total} clips"
+    if isinstance(event, apollo.Done):
+        return "status", summary(event.stats)
+    return "tokens", event.tokens
 
 
-def _summary(stats: Any) -> str:
+@in_sentences
+def answer_steps(
+    video: str | None,
+    messages: list[Message],
+    temperature: float,
+    top_p: float,
+    max_new_tokens: int,
+) -> Steps:
+    """The steps of one answer; runs in the process that serves the page."""
+    generation = apollo.Generation(
+        temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens
+    )
+    with host.turn:  # a stopped answer may still be finishing its last token
+        yield None
+        if video is not None and not os.path.exists(video):
+            raise apollo.VideoError(
+                f"The video has expired: uploads are kept for {UPLOADS_KEPT_S // 3600} hours; "
+                "choose the video again."
+            )
+        with host.model.prepare(video, messages, generation=generation) as prepared:
+            request, pixels = prepared.request, prepared.pixels()
+            if ZERO_GPU:
+                pixels = yield from _read_whole(pixels, request.clips_to_encode)
+                yield "status", "Waiting for a GPU …"
+            with contextlib.closing(answer_on_gpu(request, pixels)) as steps:
+                for step in steps:
+                    if step and step[0] == "tokens":
+                        host.model.remember(request, step[1])
+                    else:
+                        yield step
+
+
+def _read_whole(pixels: Iterator[list[Any]], total: int) -> Steps:
+    """All pixels at once, so that no GPU waits while the video is read."""
+    groups: list[Any] = []
+    done = 0
+    for group in pixels:
+        groups.append(group)
+        done += len(group[0])  # (N, ...) of the first tower
+        yield "status", f"Reading the video: {done} of {total} clips"
+    return groups
+
+
+def summary(stats: Any) -> str:
     """How the answer came about, in a line."""
     reading = "reused" if stats.reused_visual_tokens else "read"
-    parts = [f"{stats.clips} clips {reading}"] if stats.clips else []
+    noun = "clip" if stats.clips == 1 else "clips"
+    parts = [f"{stats.clips} {noun} {reading}"] if stats.clips else []
     parts += [f"first word after {stats.first_token_s:.1f} s", f"{stats.tokens_per_s:.0f} tokens/s"]
     return " · ".join(parts) + (f" · {stats.note}" if stats.note else "")
-
-
-def beats(items: Iterator[Step]) -> Generator[Step, None, None]:
-    """The same steps, run in a thread and paced; `BEAT` fills the silence.
-
-    A burst of text is spread over a few updates, so that an answer which came all at once is still
-    seen to be written, and no backlog lasts. Closing this closes `items` as soon as they have
-    yielded once more.
-    """
-    inbox: queue.SimpleQueue[Step | BaseException | None] = queue.SimpleQueue()
-    stop = threading.Event()
-
-    def work() -> None:
-        try:
-            for item in items:
-                if stop.is_set():
-                    break
-                inbox.put(item)
-        except Exception as error:
-            inbox.put(error)
-        finally:
-            if isinstance(items, Generator):
-                items.close()
-            inbox.put(None)
-
-    # A copy of the context carries the visitor's request, which ZeroGPU's quota is counted by.
-    threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True).start()
-    backlog: deque[Step | BaseException | None] = deque()
-    try:
-        while True:
-            _wait_for_more(inbox, backlog)
-            step = _next_step(backlog) if backlog else BEAT
-            if step is None:
-                return
-            if isinstance(step, BaseException):
-                raise step
-            yield step
-    finally:
-        stop.set()
-
-
-def _wait_for_more(inbox: queue.SimpleQueue, backlog: deque) -> None:
-    """Moves what has come in to the backlog, at most `BEAT_S` after nothing has."""
-    with contextlib.suppress(queue.Empty):
-        if not backlog:
-            backlog.append(inbox.get(timeout=BEAT_S))
-        time.sleep(UPDATE_S)
-        while True:
-            backlog.append(inbox.get_nowait())
-
-
-def _next_step(backlog: deque[Step | BaseException | None]) -> Step | BaseException | None:
-    """Takes the next update: a share of the text that waits, or the last of other steps alike."""
-    first = backlog.popleft()
-    if not isinstance(first, tuple):
-        return first
-    kind = first[0]
-    alike = list(itertools.takewhile(lambda s: isinstance(s, tuple) and s[0] == kind, backlog))
-    num_more = len(alike) // BURST_UPDATES if kind == "text" else len(alike)
-    more = [backlog.popleft() for _ in range(num_more)]
-    texts = [first[1], *(step[1] for step in more if isinstance(step, tuple))]
-    return kind, "".join(texts) if kind == "text" else texts[-1]

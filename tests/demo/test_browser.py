@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from browsers import WAIT_MS, launched, playwright
 from demo_process import running
+from fake_apollo import ELSEWHERE
 from paths import ROOT
 
 expect = playwright.expect
@@ -19,7 +20,7 @@ VIDEOS = ROOT / "tests" / "data" / "golden" / "videos"
 VIDEO = VIDEOS / "v02_15fps_0p6s.mp4"
 OTHER_VIDEO = VIDEOS / "v11_1fps_9s.mp4"
 # A real browser on a busy machine loses a click now and then; a broken page fails three times.
-pytestmark = pytest.mark.flaky(reruns=2)
+pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=2)]
 
 
 @pytest.fixture(scope="module")
@@ -249,13 +250,21 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(browser: playwright.B
 
 
 def test_nothing_is_fetched_from_elsewhere(browser: playwright.Browser, url: str):
+    """Not for the page, and not for what is in a question or an answer."""
     page = browser.new_context().new_page()
     asked: list[str] = []
+    refused: list[str] = []  # by the page's own rule, before anything is sent
     page.on("request", lambda request: asked.append(request.url))
+    page.on("requestfailed", lambda r: refused.append(r.url) if r.failure == "csp" else None)
     page.goto(url)
     page.wait_for_selector("#send")
     upload(page, VIDEO)
-    ask(page, "What is it?")
-    expect(answers(page).last).to_contain_text("this is my answer.")
-    assert [a for a in asked if not a.startswith((url, "data:", "blob:"))] == []
+    ask(page, f"markup ![three]({ELSEWHERE})")
+    expect(answers(page).last).to_contain_text("after.")
+    expect(answers(page).last).to_contain_text(f"![one]({ELSEWHERE})")
+    expect(questions(page).last).to_contain_text(f"![three]({ELSEWHERE})")
+    expect(page.locator("#chat .mermaid svg")).to_be_visible()  # a diagram that has a picture
+    page.wait_for_timeout(1000)
+    elsewhere = [address for address in asked if not address.startswith((url, "data:", "blob:"))]
+    assert elsewhere == refused == [ELSEWHERE]
     page.context.close()

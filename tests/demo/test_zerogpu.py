@@ -6,6 +6,7 @@ nothing. Everything else (the forked worker, its queues, its stop event) is the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -18,6 +19,8 @@ from typing import Any
 
 import pytest
 from paths import ROOT
+
+import apollo
 
 VIDEO = str(ROOT / "tests/data/golden/videos/v02_15fps_0p6s.mp4")
 SETTINGS = (0.4, 0.7, 256)
@@ -42,15 +45,14 @@ class DeviceApi(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What happened in one simulated Space, by name."""
-    folder = tmp_path_factory.mktemp("zerogpu")
+def simulated(folder: Path, model: str, *flags: str) -> dict[str, Any]:
+    """What happened in one simulated Space, by name: this file's `simulate_MODEL`."""
     (folder / "cgroup").write_text("0::/x\n")
     server = ThreadingHTTPServer(("127.0.0.1", 0), DeviceApi)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     env = os.environ | {
-        "OMP_NUM_THREADS": "1",
+        # more than one, so that the parent has threads that its forks do not have
+        "OMP_NUM_THREADS": "2",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")]),
         "SPACES_ZERO_GPU": "true",
         "SPACES_ZERO_DEVICE_API_URL": f"http://127.0.0.1:{server.server_port}",
@@ -59,29 +61,55 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
         "NO_PROXY": "127.0.0.1",
     }
     done = subprocess.run(
-        [sys.executable, __file__, str(folder)],
+        [sys.executable, __file__, model, str(folder), *flags],
         cwd=ROOT, env=env, capture_output=True, text=True, timeout=540,
     )  # fmt: skip
     server.shutdown()
     server.server_close()
     assert done.returncode == 0, done.stdout + done.stderr
-    yield json.loads((folder / "results.json").read_text()) | {"api": DeviceApi.asked}
+    return json.loads((folder / "results.json").read_text())
+
+
+# ---- with a fake model ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return simulated(tmp_path_factory.mktemp("fake"), "fake") | {"api": DeviceApi.asked}
 
 
 def test_the_answer_comes_from_a_worker(results: dict[str, Any]):
     assert results["answer"] == "You asked 'What is it?' in message 1 and this is my answer. "
-    assert results["asked_in_parent"] == 0
+    assert results["answered_by"] != results["parent"]
     assert any(path.startswith("/schedule") for path in results["api"])
 
 
+def test_the_video_is_read_in_the_parent_and_only_once(results: dict[str, Any]):
+    assert results["read_in_parent"] == 4  # clips, for three questions about it
+    assert results["statuses"][0][-1].startswith("4 clips read")
+    assert results["statuses"][1][-1].startswith("4 clips reused")
+
+
+def test_a_visitor_sees_what_is_waited_for(results: dict[str, Any]):
+    first, again = results["statuses"]
+    assert "Reading the video: 4 of 4 clips" in first[:-1]
+    assert not any(status.startswith("Reading") for status in again)
+    assert "Waiting for a GPU …" in first and "Waiting for a GPU …" in again
+
+
 def test_the_conversation_lives_in_the_parent(results: dict[str, Any]):
-    assert [m["role"] for m in results["conversation"]] == ["user", "assistant"] * 2
-    assert "'two' in message 3" in results["conversation"][-1]["content"]
+    assert [m["role"] for m in results["messages"]] == ["user", "assistant"] * 2
+    assert "'two' in message 3" in results["messages"][-1]["content"]
+
+
+def test_there_is_one_gpu_function_at_module_level(results: dict[str, Any]):
+    """Defect 11 of the original: a decorated function inside a decorated function."""
+    assert results["gpu_functions"] == ["answer_on_gpu"]
 
 
 def test_the_gpu_time_asked_for_follows_the_work(results: dict[str, Any]):
     seconds = [path for path in results["api"] if path.startswith("/schedule")]
-    assert any("durationSeconds=29" in path for path in seconds), seconds
+    assert any("durationSeconds=18" in path for path in seconds), seconds  # 4 clips, 256 tokens
 
 
 def test_a_bad_video_is_a_plain_sentence(results: dict[str, Any]):
@@ -112,6 +140,39 @@ def test_a_worker_that_dies_is_a_sentence_and_the_question_comes_back(results: d
     assert results["box_after_killed"] == "please die"
 
 
+# ---- with nano and an adapter --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nano(tmp_path_factory: pytest.TempPathFactory, adapter: Path) -> dict[str, Any]:
+    return simulated(tmp_path_factory.mktemp("nano"), "nano", "--adapter", str(adapter))
+
+
+def test_the_parent_decodes_and_the_worker_encodes_only_once(nano: dict[str, Any]):
+    assert nano["decoded_by"] == [[nano["parent"]], []]  # in the first question, the second
+    (encoded_by, not_again) = nano["encoded_by"]
+    assert encoded_by and nano["parent"] not in encoded_by and not_again == []
+    assert nano["in_cache"] == 1
+
+
+def test_the_visitor_is_told_what_was_read_and_what_was_kept(nano: dict[str, Any]):
+    assert [status.split(" · ")[0] for status in nano["summaries"]] == [
+        "1 clip read",
+        "1 clip reused",
+    ]
+
+
+def test_the_adapter_answers_in_the_worker(nano: dict[str, Any], adapter: Path):
+    """The same as in this process, and not what the bare model says."""
+    question = [{"role": "user", "content": "What happens?"}]
+    greedy = apollo.Generation(temperature=0, max_new_tokens=16)
+    said, bare = (
+        "".join(apollo.load(adapter=path, device="cpu").stream(VIDEO, question, generation=greedy))
+        for path in (adapter, None)
+    )
+    assert nano["answer"] == said != bare
+
+
 # ---- the simulated Space: this file, run as a script -------------------------------------------
 
 
@@ -123,7 +184,8 @@ def never() -> bool:
     return False
 
 
-def simulate(folder: Path) -> None:
+def simulate_card() -> None:
+    sys.modules["bitsandbytes"] = None  # type: ignore[assignment]  # it would look for the card
     import torch
 
     torch.version.cuda = "12.8"
@@ -133,60 +195,114 @@ def simulate(folder: Path) -> None:
 
     spaces.zero.torch.init = spaces.zero.torch.move = no_gpu
 
+
+def simulate_nano(folder: Path, *flags: str) -> dict[str, Any]:
+    from apollo.demo import actions, command, page, worker
+    from apollo.demo.turns import Turns
+    from apollo.model.causal_lm import ApolloForCausalLM
+    from apollo.video.reader import Video
+
+    def leave_a_note(name: str, work: Any) -> Any:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            with (folder / name).open("a") as file:
+                file.write(f"{os.getpid()} ")
+            return work(*args, **kwargs)
+
+        return noted
+
+    def notes(name: str) -> list[int]:
+        """The processes that have done this since the last call."""
+        file = folder / name
+        processes = [int(p) for p in file.read_text().split()] if file.exists() else []
+        file.unlink(missing_ok=True)
+        return processes
+
+    Video.read = leave_a_note("decoded", Video.read)
+    ApolloForCausalLM.encode_clips = leave_a_note("encoded", ApolloForCausalLM.encode_clips)
+    page.demo.launch = page.demo.block_thread = no_gpu
+    assert command.main(["--device", "cpu", *flags]) == 0
+
+    turns = Turns()
+    results: dict[str, Any] = {"parent": os.getpid(), "summaries": []}
+    results |= {"decoded_by": [], "encoded_by": []}
+    for question in ("What happens?", "And then?"):
+        updates = list(actions.send(turns, VIDEO, question, 0, 1, 16))
+        results["summaries"].append(updates[-1][2])
+        results["decoded_by"].append(notes("decoded"))
+        results["encoded_by"].append(notes("encoded"))
+    results["answer"] = turns.messages[1]["content"]
+    results["in_cache"] = len(worker.host.model.cache)
+    return results
+
+
+def simulate_fake(folder: Path) -> dict[str, Any]:
     import fake_apollo
 
     closed = folder / "closed"
 
     class Marked(fake_apollo.FakeApollo):
-        """What a worker changes is lost, so it leaves a file."""
+        """What a worker changes is lost, so it leaves files."""
 
-        def events(self, video: Any, question: Any, **kwargs: Any) -> Iterator[Any]:
-            if "die" in question[-1]["content"]:
+        def respond(self, request: Any, pixels: Any) -> Iterator[Any]:
+            if "die" in request.text:
                 os._exit(1)
+            (folder / "process").write_text(str(os.getpid()))
             try:
-                yield from super().events(video, question, **kwargs)
+                yield from super().respond(request, pixels)
             finally:
                 closed.write_text(str(self.closed))
 
     fake_apollo.install(lambda *_, **__: Marked())
-    from apollo.demo import page
+    from apollo.demo import worker
 
-    (folder / "results.json").write_text(json.dumps(_play(page, folder, closed)))
+    worker.host.load("nano")
+    return _play(worker.host.model, folder, closed)
 
 
-def _play(page: Any, folder: Path, closed: Path) -> dict[str, Any]:
+def _play(model: Any, folder: Path, closed: Path) -> dict[str, Any]:
     import gradio as gr
+    from spaces.zero.decorator import decorated_cache
+
+    from apollo.demo import actions
+    from apollo.demo.turns import Turns
 
     bad = folder / "bad.mp4"
     bad.write_text("not a video")
 
     def steps(question: str, video: str | None = None) -> Iterator[tuple[str, str]]:
-        return page.answer(video, [{"role": "user", "content": question}], *SETTINGS)
+        asked = [{"role": "user", "content": question}]
+        for update in actions.answer(video, asked, *SETTINGS):
+            yield from update
 
     def text(question: str, video: str | None = None) -> str:
         return "".join(piece for kind, piece in steps(question, video) if kind == "text")
 
+    def statuses(question: str) -> list[str]:
+        return [sentence for kind, sentence in steps(question, VIDEO) if kind == "status"]
+
     def stop_after(question: str, enough: str) -> str:
         closed.unlink(missing_ok=True)
-        seen, stream = "", steps(question)
-        for number, (kind, piece) in enumerate(stream):
-            seen += piece if kind == "text" else ""
-            if enough in seen and number > 4:
-                break
-        stream.close()
+        (folder / "process").unlink(missing_ok=True)
+        seen, asked = "", [{"role": "user", "content": question}]
+        with contextlib.closing(actions.answer(None, asked, *SETTINGS)) as updates:
+            for update in updates:
+                seen += "".join(piece for kind, piece in update if kind == "text")
+                if enough in seen and (folder / "process").exists():
+                    break
         for _ in range(600):
             if closed.exists() and closed.read_text():
                 return seen
             threading.Event().wait(0.1)
         return "never stopped"
 
-    results: dict[str, Any] = {"answer": text("What is it?", VIDEO)}
-    from apollo.demo.turns import Conversation
-
-    conversation = Conversation()
+    results: dict[str, Any] = {"statuses": [statuses("What is it?"), statuses("And then?")]}
+    results["answer"] = text("What is it?", VIDEO)
+    results |= {"parent": os.getpid(), "answered_by": int((folder / "process").read_text())}
+    results["read_in_parent"] = model.read
+    turns = Turns()
     for question in ("one", "two"):
-        list(page.send(conversation, VIDEO, question, *SETTINGS))
-    results["conversation"] = conversation.messages
+        list(actions.send(turns, None, question, *SETTINGS))
+    results["messages"] = turns.messages
     results["bad_video"] = list(steps("What is it?", str(bad)))[-1]
     results["bug"] = list(steps("boom"))[-1]
     results["partial"] = stop_after("slow", "word3")
@@ -194,13 +310,16 @@ def _play(page: Any, folder: Path, closed: Path) -> dict[str, Any]:
     results["stopped_while_silent"] = stop_after("hang", "") == ""
     results["after_stop"] = text("again")
     try:
-        list(page.send(conversation, VIDEO, "please die", *SETTINGS))
+        list(actions.send(turns, None, "please die", *SETTINGS))
     except gr.Error as error:
         results["killed"] = error.message
-    results["box_after_killed"] = page.fail(conversation, "")[1]
-    results["asked_in_parent"] = len(page.host.model.asked)
+    results["box_after_killed"] = actions.fail(turns, "")[1]
+    results["gpu_functions"] = sorted({task.__qualname__ for task in decorated_cache})
     return results
 
 
 if __name__ == "__main__":
-    simulate(Path(sys.argv[1]))
+    simulate_card()
+    to = Path(sys.argv[2])
+    simulate = {"fake": simulate_fake, "nano": simulate_nano}[sys.argv[1]]
+    (to / "results.json").write_text(json.dumps(simulate(to, *sys.argv[3:])))

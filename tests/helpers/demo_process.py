@@ -58,7 +58,7 @@ def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
     raise AssertionError(f"the demo did not start:\n{log.read_text()}")
 
 
-def main(hold: Path | None, port: int) -> None:
+def serve(hold: Path | None, port: int) -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
     import fake_apollo
 
@@ -68,10 +68,10 @@ def main(hold: Path | None, port: int) -> None:
         return fake_apollo.FakeApollo()
 
     fake_apollo.install(load)
-    from apollo.demo.command import serve
+    from apollo.demo.command import main
 
-    serve("nano", None, "127.0.0.1", port, share=False, mcp=False)
+    sys.exit(main(["--port", str(port)]))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 2 else None, int(sys.argv[-1]))
+    serve(Path(sys.argv[1]) if len(sys.argv) > 2 else None, int(sys.argv[-1]))

@@ -1,92 +1,131 @@
 """A stand-in for a loaded model: same events, answers we can predict, no weights.
 
 The question decides what happens: "slow" writes for minutes, "hang" is silent for minutes before
-its first word, "boom" is a bug, "markup" writes HTML. Otherwise the answer repeats the question and
-says how many messages it was given. Videos are really probed, so bad files give real sentences.
+its first word, "boom" is a bug, "markup" writes HTML and images. Otherwise the answer repeats the
+question and says how many messages it was given. Videos are really probed, so bad files give real
+sentences.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import make_dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, make_dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import apollo
 from apollo.catalog import MODELS
 from apollo.video.reader import probe
 
+NUM_CLIPS = 4  # of every video
 WORD_S = 0.06
 SLOW_WORDS = 4000  # longer than any test waits
+ELSEWHERE = "http://elsewhere.invalid/picture.png"
+MARKUP = f"""before <script>alert(1)</script> <b>bold</b> x<y ![one]({ELSEWHERE}) ![two][here]
+
+[here]: {ELSEWHERE}
+
+```mermaid
+flowchart TD
+    A@{{ img: "{ELSEWHERE}", w: 60, h: 60 }}
+```
+after."""
+
+
+@dataclass
+class Request:
+    """As `Apollo.prepare` makes it: small, and it can be sent to another process."""
+
+    text: str
+    num_messages: int
+    video: str | None
+    generation: Any
+    num_clips: int
+    tokens: Any  # None: the video has to be read
+
+    @property
+    def clips_to_encode(self) -> int:
+        return 0 if self.tokens is not None else self.num_clips
 
 
 class FakeApollo:
     def __init__(self, name: str = "nano") -> None:
         self.card = MODELS[name]
         self.asked: list[Any] = []  # (video, messages, generation) of every question
+        self.read = 0  # clips that were decoded
         self.closed = 0  # answers that were stopped before their end
+        self.kept: dict[str, Any] = {}  # video -> visual tokens
 
-    def clips(self, video: str, sampling: Any = None) -> list[Any]:
-        probe(video)
-        return [SimpleNamespace(start_s=0.0, end_s=2.0)] * 4
-
-    def events(
-        self, video: str | None, question: Any, *, sampling: Any = None, generation: Any
-    ) -> Iterator[Any]:
-        if isinstance(question, str):
-            question = [{"role": "user", "content": question}]
+    @contextlib.contextmanager
+    def prepare(self, video: str | None, question: Any, *, generation: Any) -> Iterator[Any]:
         self.asked.append((video, [dict(m) for m in question], generation))
-        text = question[-1]["content"]
+        request = Request(question[-1]["content"], len(question), video, generation, 0, None)
+        if video is not None:
+            probe(video)
+            request.num_clips, request.tokens = NUM_CLIPS, self.kept.get(video)
+        yield SimpleNamespace(request=request, pixels=lambda: self._pixels(request))
+
+    def _pixels(self, request: Request) -> Iterator[list[list[float]]]:
+        for _ in range(request.clips_to_encode):
+            time.sleep(0.02)
+            self.read += 1
+            yield [[0.0], [0.0]]  # one clip for each of two towers
+
+    def respond(self, request: Request, pixels: Iterable[Any]) -> Iterator[Any]:
+        from apollo.events import Done, Encoded, Reading, Stats, Text  # light ones after `install`
+
         try:
-            if video is not None:
-                for done, _ in enumerate([None, *self.clips(video)]):
-                    yield apollo.Reading(done, 4)
-                    time.sleep(0.02)
-            yield from self._answer(text, len(question))
-            yield apollo.Done(_stats())
+            if total := request.clips_to_encode:
+                yield Reading(0, total)
+                for done, _ in enumerate(pixels, start=1):
+                    yield Reading(done, total)
+                yield Encoded([0.0] * total)
+            for piece in self._answer(request.text, request.num_messages):
+                yield Text(piece)
+            reused = request.tokens is not None
+            yield Done(Stats(request.num_clips, 8.0, reused, 100, 20, 0.5, 16.0))
         except GeneratorExit:
             self.closed += 1
             raise
 
-    def _answer(self, text: str, num_messages: int) -> Iterator[Any]:
+    def remember(self, request: Request, tokens: Any) -> None:
+        self.kept[request.video] = tokens
+
+    def _answer(self, text: str, num_messages: int) -> Iterator[str]:
         if "hang" in text:
             for _ in range(6000):
-                yield apollo.Text("")
+                yield ""
                 time.sleep(0.05)
         if "boom" in text:
-            yield apollo.Text("so far ") if "late" in text else apollo.Text("")
+            yield "so far " if "late" in text else ""
             raise RuntimeError("a bug with /secret/path in it")
         words = f"You asked {text!r} in message {num_messages} and this is my answer.".split()
         if "markup" in text:
-            words = ["before", "<script>alert(1)</script>", "<b>bold</b>", "x<y", "after."]
+            words = [MARKUP]
         if "slow" in text:
             words = [f"word{n}" for n in range(SLOW_WORDS)]
         for word in words:
             time.sleep(WORD_S)
-            yield apollo.Text(word + " ")
-
-
-def _stats() -> Any:
-    from apollo.chat import Stats
-
-    return Stats(4, 8.0, False, 100, 20, 0.5, 16.0)
+            yield word + " "
 
 
 def install(load: Callable[..., Any] = lambda *_, **__: FakeApollo()) -> None:
-    """Puts a light `apollo.chat` into this process, so that it starts without torch.
+    """Puts light modules into this process, so that it starts without torch.
 
-    `test_app.py` uses the fake with the real event classes, so the two cannot drift apart.
+    `test_actions.py` uses the fake with the real event classes, so the two cannot drift apart.
     """
-    chat: Any = ModuleType("apollo.chat")
-    chat.Reading = make_dataclass("Reading", ["done", "total"])
-    chat.Text = make_dataclass("Text", ["piece"])
-    chat.Done = make_dataclass("Done", ["stats"])
-    chat.Stats = make_dataclass(
+    events: Any = ModuleType("apollo.events")
+    events.Reading = make_dataclass("Reading", ["done", "total"])
+    events.Text = make_dataclass("Text", ["piece"])
+    events.Encoded = make_dataclass("Encoded", ["tokens"])
+    events.Done = make_dataclass("Done", ["stats"])
+    events.Stats = make_dataclass(
         "Stats",
         ["clips", "covered_s", "reused_visual_tokens", "prompt_tokens", "answer_tokens"]
         + ["first_token_s", "tokens_per_s", ("note", Any, None)],
     )
+    chat: Any = ModuleType("apollo.chat")
     chat.load = load
-    sys.modules["apollo.chat"] = chat
+    sys.modules |= {"apollo.events": events, "apollo.chat": chat}
