@@ -162,12 +162,10 @@ class HybridTower(nn.Module):
         if features.shape[1:4] == shape:
             return features
         channels_first = features.movedim(-1, 1).float()  # (N, D, T, G, G)
-        how: dict[str, Any] = {"size": shape, "mode": "trilinear", "align_corners": False}
-        try:
-            stretched = nn.functional.interpolate(channels_first, **how)
-        except NotImplementedError:  # on MPS, in the older ones of the allowed torch releases
-            stretched = nn.functional.interpolate(channels_first.cpu(), **how)
-        return stretched.movedim(1, -1).to(features.device, features.dtype)
+        stretched = nn.functional.interpolate(
+            channels_first, size=shape, mode="trilinear", align_corners=False
+        )
+        return stretched.movedim(1, -1).to(features.dtype)
 
     def normalised(self, pixels: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
         """Pixels, one tensor per tower, on the towers' device; uint8 ones are normalised there."""

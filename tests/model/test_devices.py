@@ -22,7 +22,6 @@ from apollo.model.token_cache import TokenCache
 from apollo.model.visual_tokens import Viewer
 from apollo.settings import Generation, Sampling
 from apollo.video.reader import Video
-from apollo.vision.towers import HybridTower
 
 CUDA = torch.device("cuda", 0)
 needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
@@ -99,24 +98,6 @@ def encoded(model: Any) -> tuple[Any, Any]:
         viewer = Viewer(model, TokenCache())
         pixels = next(viewer.pixels(video, viewer.plan(video.info, Sampling())))
     return model.encode_clips(pixels), pixels
-
-
-def test_a_device_without_trilinear_stretching_is_simulated(
-    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, places = nn.functional.interpolate, []
-
-    def missing(features: Any, **how: Any) -> Any:
-        places.append(features.device)
-        if len(places) == 1:
-            raise NotImplementedError("aten::upsample_trilinear3d on MPS")
-        return real(features, **how)
-
-    monkeypatch.setattr(nn.functional, "interpolate", missing)
-    towers: HybridTower = tiny_model.vision_tower
-    features = torch.randn(1, towers.num_steps, 2, 2, 3)
-    stretched = towers.stretch(features)
-    assert len(places) == 2 and stretched.shape[1:4] == (towers.num_steps, *2 * [towers.grid])
 
 
 def test_only_one_clip_is_held_at_full_size_on_a_pretended_card(
