@@ -394,6 +394,7 @@ def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, capture_output=True, text=True, timeout=200, env=env)
 
 
+@pytest.mark.slow
 def test_kill_and_resume_equals_one_run(tmp_path: Path, asked: list[Question]) -> None:
     data = write_data(tmp_path, asked, copies=6)
     killed, whole = tmp_path / "killed", tmp_path / "whole"
@@ -418,6 +419,7 @@ def test_kill_and_resume_equals_one_run(tmp_path: Path, asked: list[Question]) -
     assert "macro" in once.stdout and "Traceback" not in once.stderr
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path, asked: list[Question]) -> None:
     data = write_data(tmp_path, asked)
     launcher = (sys.executable, "-m", "accelerate.commands.launch")
