@@ -1,12 +1,15 @@
-"""What every command shares: exit codes, one-line errors, writing, and help for common flags."""
+"""What every command shares: exit codes, one-line errors, writing, and the flags of a model."""
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
-from apollo.errors import ApolloError
+from apollo.errors import ApolloError, SettingError
 
 DONE, MENDABLE, INTERRUPTED, READER_GONE = 0, 2, 130, 141
 MODEL_HELP = "nano (comes with Apollo), 1.5B, 3B, 7B, a Hugging Face id or a folder"
@@ -37,3 +40,41 @@ def write(text: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
     sys.stdout.flush()
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that choose a model; `model_options` reads them."""
+    parser.add_argument("--model", default="nano", help=f"{MODEL_HELP} (default %(default)s)")
+    parser.add_argument("--adapter", help=ADAPTER_HELP)
+    parser.add_argument("--device", help=DEVICE_HELP)
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16", "float16"],
+        help="number type of the weights; chosen by the device when left out",
+    )
+    parser.add_argument(
+        "--quantization",
+        choices=["8bit", "4bit"],
+        help="hold the language model in so few bits, to need less memory",
+    )
+    parser.add_argument("--revision", help="branch, tag or commit of the Hugging Face id")
+
+
+def model_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the flags of `add_model_flags` say, as the arguments of `apollo.load`."""
+    options = ("adapter", "device", "dtype", "quantization", "revision")
+    return {"name": args.model, **{option: getattr(args, option) for option in options}}
+
+
+def check_extra(command: str, extra: str, *modules: str) -> None:
+    """Makes sure that the modules of one of the package's extras are installed.
+
+    Raises:
+        SettingError: one of them is not.
+    """
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise SettingError(
+                f"{command} needs {module}, which is not installed; run "
+                f'pip install "apollo-video[{extra}]" and start again.'
+            )
