@@ -220,6 +220,7 @@ def assert_one_line(status: int, out: str, err: str, says: str) -> None:
 # ---- the real thing --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ask_with_a_real_checkpoint():
     settings = ["--max-new-tokens", "12", "--temperature", "0"]
     done = run("ask", VIDEO, "What is it?", "--model", TINY, "--device", "cpu", *settings)

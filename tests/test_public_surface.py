@@ -98,17 +98,20 @@ def hostile(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_auto_classes_build_our_model_when_apollo_is_imported_first() -> None:
     code = AUTO.format(imports=APOLLO_FIRST, trust=False)
     assert run_python(code, str(TINY)) == f"apollo.model.config\n{OURS}"
 
 
+@pytest.mark.slow
 def test_code_in_a_checkpoint_never_runs(hostile: Path) -> None:
     code = AUTO.format(imports=TRANSFORMERS_FIRST, trust=True)
     assert run_python(code, str(hostile)) == OURS
     assert not (hostile.parent / "executed").exists()
 
 
+@pytest.mark.slow
 def test_the_hostile_code_would_run_without_our_registration(hostile: Path) -> None:
     """So the test above can fail."""
     code = (

@@ -53,6 +53,7 @@ def test_the_original_example_stands_in_the_readme_to_the_byte() -> None:
     assert SEED_EXAMPLE in READMES["README.md"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpoint", [TINY, NANO_FOLDER], ids=["tiny", "nano"])
 def test_the_original_example_runs(checkpoint: Path, tmp_path: Path) -> None:
     """Byte for byte, but for the model and the video: `model_url` names a cached checkpoint."""
@@ -67,6 +68,7 @@ def test_the_original_example_runs(checkpoint: Path, tmp_path: Path) -> None:
         assert re.search(r"\b(on|in)( front of)? (a|an|the) ", out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READMES)
 def test_the_python_of_the_readme_runs(name: str) -> None:
     """Every block but the original's, which has its own test."""
@@ -76,6 +78,7 @@ def test_the_python_of_the_readme_runs(name: str) -> None:
         assert len(run_python(block).split()) > 3
 
 
+@pytest.mark.slow
 def test_the_training_commands_of_the_readme_run(tmp_path: Path) -> None:
     """nano's own recipe is only checked: it takes hours."""
     said = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello."}]
@@ -94,6 +97,7 @@ def test_the_training_commands_of_the_readme_run(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "sft" / "result" / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_the_fine_tuning_of_the_readme_runs(tmp_path: Path) -> None:
     """On its own data, with two steps in place of some hundred."""
     (block,) = [block for block in blocks("README.md", "bash") if block.startswith("apollo lora")]
@@ -109,6 +113,7 @@ def test_the_fine_tuning_of_the_readme_runs(tmp_path: Path) -> None:
     assert (tmp_path / "my-adapter" / "adapter_model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_of_the_readme_runs(tmp_path: Path) -> None:
     commands = [
         block.strip()

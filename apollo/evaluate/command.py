@@ -18,7 +18,7 @@ from apollo.errors import DataError, SettingError
 from apollo.evaluate.formats import FORMATS, read_format
 from apollo.evaluate.protocol import ABLATIONS, FULL, LETTER_TOKENS, EvalProtocol
 from apollo.evaluate.question_file import Question, read_questions
-from apollo.terminal import ADAPTER_HELP, DEVICE_HELP, MODEL_HELP, write
+from apollo.terminal import add_model_flags, check_extra, model_options, write
 
 if TYPE_CHECKING:
     from apollo.evaluate.run import Processes
@@ -35,9 +35,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help=f'questions as JSON or JSON lines, or "{NANO_BENCH}", the built-in benchmark',
     )
     parser.add_argument("--output", required=True, type=Path, help="folder for all results")
-    parser.add_argument("--model", default="nano", help=MODEL_HELP)
-    parser.add_argument("--adapter", type=Path, help=ADAPTER_HELP)
-    parser.add_argument("--device", help=DEVICE_HELP)
+    add_model_flags(parser)
     parser.add_argument(
         "--ablate",
         nargs="+",
@@ -63,10 +61,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises ApolloError for whatever a person can mend; returns the exit code 0."""
     from apollo import __version__
-    from apollo.evaluate.report import check_report_possible, table, write_report, write_results
+    from apollo.evaluate.report import table, write_report, write_results
     from apollo.evaluate.run import launched_processes
 
-    check_report_possible()
+    check_extra("apollo eval", "eval", "jinja2")  # its report, before hours of work
     processes = launched_processes(args.device)
     try:
         args.output.mkdir(parents=True, exist_ok=True)
@@ -75,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             f"The folder {args.output} cannot be made ({error.strerror}); choose another --output."
         ) from error
     if args.data == NANO_BENCH:  # its videos take a while to draw
-        check_model(args.model, args.adapter)
+        check_model(args)
     questions = wanted_questions(args, processes)
     ablations = (FULL, *(name for name in ABLATIONS if name in args.ablate))
     protocols = {name: _protocol(args, name, questions) for name in ablations}
@@ -83,10 +81,12 @@ def run(args: argparse.Namespace) -> int:
     if processes.index == 0:
         model = Path(args.model).name if Path(args.model).is_dir() else args.model
         if args.adapter:
-            model += f" + {args.adapter.name}"
+            model += f" + {Path(args.adapter).name}"
         names = {"data": Path(args.data).name, "model": model}
         settings = {"apollo": __version__, **protocols[FULL].as_json()}
         del settings["ablation"]  # the columns name theirs
+        chosen = {name: getattr(args, name) for name in ("dtype", "quantization", "revision")}
+        settings |= {name: value for name, value in chosen.items() if value is not None}
         write_results(columns, args.output, settings=settings, **names)
         report = write_report(columns, args.output, **names)
         write(f"{table(columns)}\n{report}\n")
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def check_model(model: str, adapter: Path | None) -> None:
+def check_model(args: argparse.Namespace) -> None:
     """The model is there, and the adapter is for it; the model itself is not loaded yet.
 
     Raises:
@@ -105,9 +105,9 @@ def check_model(model: str, adapter: Path | None) -> None:
     from apollo.catalog import card_of
     from apollo.model import checkpoint
 
-    folder = checkpoint.find(card_of(model).source)
-    if adapter is not None:
-        read_adapter_for(adapter, identify(folder))
+    folder = checkpoint.find(card_of(args.model).source, args.revision)
+    if args.adapter is not None:
+        read_adapter_for(args.adapter, identify(folder))
 
 
 def wanted_questions(args: argparse.Namespace, processes: Processes) -> list[Question]:
@@ -147,8 +147,8 @@ def _answers(
     from apollo.evaluate.answering import Answerer
     from apollo.evaluate.run import digest_model, evaluate
 
-    model = load(args.model, device=processes.device, adapter=args.adapter)
-    digest = digest_model(model, args.adapter)
+    model = load(**{**model_options(args), "device": processes.device})
+    digest = digest_model(model, args.adapter and Path(args.adapter))
     return {
         name: evaluate(
             questions,

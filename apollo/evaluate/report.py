@@ -23,7 +23,7 @@ from PIL import Image
 from apollo.data.choices import LETTERS
 from apollo.data.shares import Share
 from apollo.data.whole_file import whole_file, write_text
-from apollo.errors import SettingError, VideoError
+from apollo.errors import VideoError
 from apollo.evaluate.protocol import ABLATIONS, FULL
 from apollo.evaluate.question_file import Question
 from apollo.evaluate.score import ScoredAnswer, Summary, summarise
@@ -38,20 +38,6 @@ TITLES = {FULL: "With the video", "text-only": "Text only", "centre-frame": "Cen
 }
 
 Columns = Mapping[str, Sequence[ScoredAnswer]]  # per ablation: all questions in file order
-
-
-def check_report_possible() -> None:
-    """Says that the template engine is missing before hours of work.
-
-    Raises:
-        SettingError: jinja2 is not installed.
-    """
-    try:
-        import jinja2  # noqa: F401
-    except ImportError as error:
-        raise SettingError(
-            "The report needs jinja2; run `pip install 'apollo-video[train]'` and start again."
-        ) from error
 
 
 def write_results(

@@ -19,12 +19,13 @@ from tqdm import tqdm
 
 from apollo.adapters.identity import identify
 from apollo.chat import Apollo
-from apollo.errors import SettingError, VideoError
+from apollo.errors import VideoError
 from apollo.evaluate.protocol import EvalProtocol
 from apollo.evaluate.question_file import Question
 from apollo.evaluate.score import ScoredAnswer
 from apollo.evaluate.store import Stored, append_answers, key_of, read_answers
 from apollo.model.token_cache import file_digest
+from apollo.terminal import check_extra
 from apollo.video.reader import Video
 
 LONGEST_WAIT = timedelta(days=30)  # for the slowest process; the usual limit is half an hour
@@ -56,15 +57,10 @@ def launched_processes(device: str | None) -> Processes:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return Processes(device=device)
+    check_extra("apollo eval in several processes", "train", "accelerate")
     import torch
+    from accelerate import PartialState
 
-    try:
-        from accelerate import PartialState
-    except ImportError as error:
-        raise SettingError(
-            "Several processes need accelerate; run `pip install 'apollo-video[train]'`, or "
-            "start one process."
-        ) from error
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     state = PartialState(cpu=on_cpu, timeout=LONGEST_WAIT)
     dealt = device or str(state.device)

@@ -77,6 +77,7 @@ def test_the_videos_and_the_questions_are_written_once(
     assert before == {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.mp4")}
 
 
+@pytest.mark.slow
 def test_a_few_questions_need_only_their_videos(tmp_path: Path) -> None:
     rows = json.loads(bench.write_bench_videos(tmp_path, 2).read_text("utf-8"))
     _, questions = bench.load_bench()

@@ -49,6 +49,7 @@ def large_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measured on Linux only")
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16], ids=["as stored", "widened"])
 def test_memory_while_loading_is_that_of_the_weights(

@@ -67,6 +67,7 @@ def test_the_example_files_are_what_the_generator_makes() -> None:
         assert info.codec == "h264"
 
 
+@pytest.mark.slow
 def test_it_answers_about_videos_it_never_saw_and_only_when_it_sees_them(nano: Any) -> None:
     """Held-out combinations, in English and Chinese, one scene and more."""
     kinds = ("object", "motion", "background", "first", "last", "word")
@@ -78,6 +79,7 @@ def test_it_answers_about_videos_it_never_saw_and_only_when_it_sees_them(nano: A
     assert sum(row.right(BLIND) for row in visible) / len(visible) <= 0.15
 
 
+@pytest.mark.slow
 def test_it_says_yes_to_what_is_there_and_no_to_what_is_not(nano: Any) -> None:
     results = score(
         nano, num_videos=16, scenes=(1, 2), views=(SHOWN,), kinds=("yesno",), seed=8_100_000_000

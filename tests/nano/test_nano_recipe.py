@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from paths import EXAMPLE_VIDEOS
 
@@ -16,6 +17,7 @@ from apollo.train.command import RECIPES, run_stages
 from apollo.train.recipe import read_recipe
 
 
+@pytest.mark.slow
 def test_every_stage_goes_on_from_the_ones_before_and_the_last_is_a_model(tmp_path: Path) -> None:
     recipe = read_recipe(RECIPES / "nano.yaml")
     short = [replace(s, num_steps=1, global_batch=2, warmup_steps=0) for s in recipe.stages]

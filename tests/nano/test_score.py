@@ -27,6 +27,7 @@ class Parrot:
         return f"{shown} {len(messages)}"
 
 
+@pytest.mark.slow
 def test_every_view_has_the_same_conversation_with_its_own_answers() -> None:
     parrot: Any = Parrot()
     asking: Any = {"num_videos": 3, "scenes": (1, 2), "seed": 9_200_000_000}
@@ -46,6 +47,7 @@ def shot(seed: int = 9_300_000_001, num_scenes: int = 2) -> Shot:
     return Shot(seed, "held-out", video_from_seed(seed, split="held-out", num_scenes=num_scenes))
 
 
+@pytest.mark.slow
 def test_what_each_view_writes(tmp_path: Path) -> None:
     seen = shot()
     sizes = {}

@@ -69,6 +69,7 @@ def test_the_second_stage_is_wrong_before_the_first_one_trains(
         assert word in text, text
 
 
+@pytest.mark.slow
 def test_the_check_flag_reads_the_data_too(folder: Path) -> None:
     file = two_stages(folder)
     right = train(file, "--check")

@@ -123,6 +123,7 @@ def test_the_base_in_memory_stays_as_it_is(data: Path, monkeypatch: pytest.Monke
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_and_ends_the_same(data: Path) -> None:
     whole, cut = settings(data, "whole"), settings(data, "cut")
     assert lora.train_adapter(whole)

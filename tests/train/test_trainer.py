@@ -157,6 +157,7 @@ def test_a_finished_stage_is_not_run_again_and_a_stopped_one_goes_on(folder: Pat
     assert (stage / "journal.jsonl").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_killed_at_random_steps_it_ends_with_the_same_bits(folder: Path) -> None:
     """`kill -9` five times, then to the end: every loss and weight as if nothing had happened."""
     file = recipe(folder, num_steps=30, save_every=3)
@@ -193,6 +194,7 @@ def stage_steps(stage: Path) -> int | None:
     return json.loads(lines[-1])["step"] if lines else None
 
 
+@pytest.mark.slow
 def test_half_a_checkpoint_is_left_alone(folder: Path) -> None:
     file = recipe(folder)
     whole = run(file, "whole")
@@ -204,6 +206,7 @@ def test_half_a_checkpoint_is_left_alone(folder: Path) -> None:
     assert losses(stage) == losses(whole) and not torn.exists()
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_of_one(folder: Path) -> None:
     file = recipe(folder, num_steps=4)
     alone = losses(run(file, "alone"))
@@ -215,6 +218,7 @@ def test_two_processes_have_the_loss_of_one(folder: Path) -> None:
         assert torch.allclose(tensor, second[name], atol=2e-4), name
 
 
+@pytest.mark.slow
 def test_fsdp_starts_on_processors(folder: Path) -> None:
     config = ROOT / "apollo/train/recipes/fsdp_cpu.config"
     file = recipe(folder, "{connector: 1.0, llm: 1.0}", num_steps=2)
@@ -261,6 +265,7 @@ def test_missing_videos_are_skipped_only_when_the_recipe_says_so(
     assert "2 of 6 records are left out" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_wrong_in_one_line(folder: Path) -> None:
     file = recipe(folder)
     file.write_text(file.read_text().replace("lr:", "rl:"))

@@ -180,6 +180,7 @@ def loss_of(task: Any, batch: Any, num_steps: int, lr: float = 2e-3) -> list[flo
     return losses
 
 
+@pytest.mark.slow
 def test_every_stage_learns(model: Any) -> None:
     """A few steps on one batch: each stage's loss falls, through the real classes."""
     torch.manual_seed(1)
