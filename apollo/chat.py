@@ -40,6 +40,7 @@ from apollo.model.prompt import Message, build_prompt, check_messages, tokenize
 from apollo.model.token_cache import TokenCache
 from apollo.model.visual_tokens import Selection, Viewer
 from apollo.settings import Generation, Sampling
+from apollo.terminal import check_extra
 from apollo.video.clips import Clip
 from apollo.video.reader import Video
 
@@ -315,6 +316,7 @@ def load(
     """
     card = card_of(str(name))
     if adapter is not None:
+        check_extra("A LoRA adapter", "adapters", "peft")
         adapters.read_adapter(Path(adapter))  # report a wrong path before loading the model
     chosen = pick_device(device)
     dtype = dtype or best_dtype(chosen)

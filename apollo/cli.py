@@ -1,7 +1,7 @@
 """The command line: `apollo ask | chat | download | demo | train | lora | eval`.
 
 In:  arguments.  Out: text on stdout, progress on stderr when that is a terminal, and an exit code:
-0 done, 2 something the person can mend (one line on stderr), 130 interrupted, 141 reader gone.
+0 done, 2 something the user can correct (one line on stderr), 130 interrupted, 141 reader gone.
 Odd: nothing heavy is imported before the arguments are understood, so --help is quick.
 """
 
@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apollo
@@ -20,7 +20,7 @@ from apollo.catalog import card_of
 from apollo.demo import command as demo_command
 from apollo.evaluate import command as eval_command
 from apollo.settings import Generation, Sampling
-from apollo.terminal import ADAPTER_HELP, DEVICE_HELP, MODEL_HELP, guarded, write
+from apollo.terminal import add_model_flags, guarded, model_options, write
 from apollo.train import command as train_command
 from apollo.train import lora_command
 
@@ -39,14 +39,12 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     ask = commands.add_parser("ask", help="ask one question about a video")
-    ask.add_argument("video", metavar="VIDEO", help="a video file")
+    add_asking_flags(ask)
     ask.add_argument("question", metavar="QUESTION", help="in quotation marks")
-    add_model_flags(ask)
     ask.set_defaults(run=run_ask)
 
     chat = commands.add_parser("chat", help="talk about a video, question after question")
-    chat.add_argument("video", metavar="VIDEO", help="a video file")
-    add_model_flags(chat)
+    add_asking_flags(chat)
     chat.set_defaults(run=run_chat)
 
     download = commands.add_parser("download", help="fetch a model now, to be offline later")
@@ -72,10 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="nano", help=MODEL_HELP)
-    parser.add_argument("--adapter", help=ADAPTER_HELP)
-    parser.add_argument("--device", help=DEVICE_HELP)
+def add_asking_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("video", metavar="VIDEO", help="a video file")
+    add_model_flags(parser)
     add_settings(parser, Sampling, "which part of the video is read")
     add_settings(parser, Generation, "how the answer is written")
 
@@ -112,24 +109,20 @@ def read_settings(args: argparse.Namespace, settings: type) -> Any:
 
 
 def run_ask(args: argparse.Namespace) -> None:
-    sampling, generation = read_settings(args, Sampling), read_settings(args, Generation)
-    check_video(args.video)
-    model = apollo.load(args.model, device=args.device, adapter=args.adapter)
-    for piece in pieces(model, args.question, args.video, sampling, generation):
+    ask = asking(args)
+    for piece in ask(args.question):
         write(piece)
     write("\n")
 
 
 def run_chat(args: argparse.Namespace) -> None:
-    sampling, generation = read_settings(args, Sampling), read_settings(args, Generation)
-    check_video(args.video)
-    model = apollo.load(args.model, device=args.device, adapter=args.adapter)
+    ask = asking(args)
     messages: list[dict[str, str]] = []
     for question in questions():
         messages.append({"role": "user", "content": question})
         answer = ""
         try:
-            for piece in pieces(model, messages, args.video, sampling, generation):
+            for piece in ask(messages):
                 answer += piece
                 write(piece)
         except KeyboardInterrupt:  # stops the answer, not the program
@@ -143,15 +136,23 @@ def run_chat(args: argparse.Namespace) -> None:
             messages.pop()
 
 
-def check_video(path: str) -> None:
-    """Says what is wrong with the video before a large model is downloaded or loaded for it."""
-    from apollo.video.reader import probe  # brings the decoder, which --help must not wait for
+def asking(args: argparse.Namespace) -> Callable[[Any], Iterator[str]]:
+    """Loads the model that the flags name: question or messages -> the pieces of the answer.
 
-    probe(path)
+    What is wrong with the video is said before a large model is downloaded or loaded for it.
+    """
+    from apollo.video.reader import probe  # imports PyAV; kept out of --help
+
+    sampling, generation = read_settings(args, Sampling), read_settings(args, Generation)
+    probe(args.video)
+    model = apollo.load(**model_options(args))
+    return lambda question: pieces(
+        model.events(args.video, question, sampling=sampling, generation=generation)
+    )
 
 
 def run_download(args: argparse.Namespace) -> None:
-    from apollo.model import checkpoint  # imports torch, which --help must not wait for
+    from apollo.model import checkpoint  # imports torch; kept out of --help
 
     write(f"{checkpoint.find(card_of(args.name).source, args.revision, refresh=True)}\n")
 
@@ -180,12 +181,9 @@ def questions() -> Iterator[str]:
             yield line
 
 
-def pieces(
-    model: Any, question: Any, video: str, sampling: Sampling, generation: Generation
-) -> Iterator[str]:
+def pieces(events: Any) -> Iterator[str]:
     """The answer piece by piece; meanwhile the reading is shown when stderr is a terminal."""
     shows = sys.stderr.isatty()
-    events = model.events(video, question, sampling=sampling, generation=generation)
     with contextlib.closing(events):
         for event in events:
             if isinstance(event, apollo.Text):

@@ -11,7 +11,7 @@ from typing import Any
 
 from apollo.errors import ApolloError, SettingError
 
-DONE, MENDABLE, INTERRUPTED, READER_GONE = 0, 2, 130, 141
+DONE, USER_ERROR, INTERRUPTED, BROKEN_PIPE = 0, 2, 130, 141
 MODEL_HELP = "nano (comes with Apollo), 1.5B, 3B, 7B, a Hugging Face id or a folder"
 ADAPTER_HELP = "folder of a LoRA adapter that was made for the model"
 DEVICE_HELP = "cpu, cuda or mps; chosen by itself when left out"
@@ -25,14 +25,14 @@ def guarded(work: Callable[[], object]) -> int:
         return DONE
     except ApolloError as error:
         sys.stderr.write(f"apollo: {error}\n")
-        return MENDABLE
+        return USER_ERROR
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return INTERRUPTED
     except BrokenPipeError:
         # Python flushes stdout once more on the way out; give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
+        return BROKEN_PIPE
 
 
 def write(text: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import pty
 import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,61 @@ def test_without_flags_the_settings_are_the_defaults():
     args = cli.build_parser().parse_args(["ask", "v.mp4", "what"])
     assert cli.read_settings(args, Sampling) == Sampling()
     assert cli.read_settings(args, Generation) == Generation()
+
+
+@pytest.mark.parametrize("command", [["ask", VIDEO, "what"], ["chat", VIDEO]])
+def test_every_flag_of_the_model_reaches_it(monkeypatch: pytest.MonkeyPatch, command: list[str]):
+    asked: dict[str, Any] = {}
+
+    def load(**options: Any) -> Any:
+        asked.update(options)
+        raise apollo.CheckpointError("It is enough.")
+
+    monkeypatch.setattr(apollo, "load", load)
+    monkeypatch.chdir(ROOT)
+    flags = "--model 7B --dtype bfloat16 --quantization 4bit --revision v2 --device cpu"
+    assert cli.main([*command, *flags.split(), "--adapter", "a"]) == 2
+    assert asked == {
+        "name": "7B",
+        "dtype": "bfloat16",
+        "quantization": "4bit",
+        "revision": "v2",
+        "device": "cpu",
+        "adapter": "a",
+    }
+
+
+def test_a_question_that_fails_does_not_end_the_conversation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    asked: list[list[str]] = []
+
+    class Model:
+        def events(self, video: str, question: Any, **_: Any) -> Iterator[Any]:
+            asked.append([message["content"] for message in question])
+            if len(asked) == 1:
+                raise apollo.SettingError("The model ran out of memory; read fewer clips.")
+            yield apollo.Text("Fine.")
+
+    monkeypatch.setattr(apollo, "load", lambda **_: Model())
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo\n"))
+    monkeypatch.chdir(ROOT)
+    assert cli.main(["chat", VIDEO]) == 0
+    out, err = capsys.readouterr()
+    assert out == "\nFine.\n" and err == "apollo: The model ran out of memory; read fewer clips.\n"
+    assert asked == [["one"], ["two"]]
+
+
+@pytest.mark.parametrize("command", ["ask", "demo"])
+def test_an_adapter_without_its_package_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    monkeypatch.chdir(ROOT)
+    asked = [VIDEO, "what"] if command == "ask" else []
+    assert cli.main([command, *asked, "--adapter", "somewhere"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and 'pip install "apollo-video[adapters]"' in err and err.count("\n") == 1
 
 
 def test_python_m_apollo_is_apollo():

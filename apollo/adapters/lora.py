@@ -32,6 +32,7 @@ from apollo.adapters.targets import target_layers
 from apollo.errors import AdapterError, SettingError
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.model.quantize import unpack_linears
+from apollo.terminal import check_extra
 
 __all__ = [
     "AdapterConfig",
@@ -135,6 +136,7 @@ def load_adapter(model: ApolloForCausalLM, folder: str | Path, name: str | None 
     Raises:
         AdapterError: no adapter there, made for another base, or its tensors do not fit.
     """
+    check_extra("A LoRA adapter", "adapters", "peft")
     from peft.utils import set_peft_model_state_dict
 
     own = _base_of(model)
@@ -219,6 +221,7 @@ def _attach(
     *,
     is_trainable: bool,
 ) -> _Attached:
+    check_extra("A LoRA adapter", "adapters", "peft")
     from peft import inject_adapter_in_model
     from peft.tuners.tuners_utils import cast_adapter_dtype
 

@@ -93,6 +93,17 @@ class FakeApollo:
     def remember(self, request: Request, tokens: Any) -> None:
         self.kept[request.video] = tokens
 
+    def events(self, video: str | None, question: Any, *, generation: Any, **_: Any) -> Any:
+        from apollo.events import Encoded
+
+        messages = (
+            [{"role": "user", "content": question}] if isinstance(question, str) else question
+        )
+        with self.prepare(video, messages, generation=generation) as prepared:
+            for event in self.respond(prepared.request, prepared.pixels()):
+                if not isinstance(event, Encoded):
+                    yield event
+
     def _answer(self, text: str, num_messages: int) -> Iterator[str]:
         if "hang" in text:
             for _ in range(6000):
