@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from apollo.cartoon.draw.labels import facts_of_clip, facts_of_scene
-from apollo.cartoon.talk import phrases_en, phrases_zh
+from apollo.cartoon.talk.phrases import PHRASES
 from apollo.cartoon.talk.questions import Turn
 from apollo.cartoon.world.scenes import CLIP_DURATION_S, Scene, Video
 from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
@@ -35,7 +35,7 @@ from apollo.train.rows import SHARED, Look, Row
 
 AFTER_QUESTION = f"{IM_END}\n{IM_START}assistant\n"
 NUMBER = re.compile(r"\d+")
-DENIALS = (phrases_en.NO, phrases_zh.NO)
+DENIALS = tuple(say.answer("no") for say in PHRASES.values())
 NEXT_BY_NAME = ("list", "describe")  # what comes next is found by what was named last
 
 Span = tuple[int, int]

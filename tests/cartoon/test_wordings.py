@@ -1,4 +1,4 @@
-"""The words of the cartoon world: every question and answer is what it was when nano was trained."""
+"""The words of the cartoon world are those that nano was trained on."""
 
 from __future__ import annotations
 
