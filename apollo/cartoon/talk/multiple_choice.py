@@ -17,11 +17,10 @@ from apollo.cartoon.world.facts import (
     BACKGROUNDS,
     COLOURS,
     COUNTS,
-    ENTER_MOTIONS,
-    LEAVE_MOTIONS,
     MOTIONS,
     OBJECT_BY_NAME,
     OBJECTS,
+    PASSING_MOTIONS,
     POSITIONS,
     RELATIONS,
     WORDS,
@@ -100,8 +99,7 @@ def _times(a: Asking, scene: Scene) -> list[str]:
 
 
 def _passings(a: Asking, scene: Scene, answer: str) -> list[str]:
-    passing = ENTER_MOTIONS + LEAVE_MOTIONS
-    sides = [a.say.scene_answer("side", replace(scene, motion=motion)) for motion in passing]
+    sides = [a.say.scene_answer("side", replace(scene, motion=m)) for m in PASSING_MOTIONS]
     if answer in sides:
         return [*_shuffled(a, sides), a.say.answer("empty")]
     borders_s = [i * CLIP_DURATION_S for i in range(a.video.num_clips + 3)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from apollo.cartoon.talk.asking import Asked, Asker, Asking
-from apollo.cartoon.world.facts import ENTER_MOTIONS, LEAVE_MOTIONS
+from apollo.cartoon.world.facts import ENTER_MOTIONS, PASSING_MOTIONS
 from apollo.cartoon.world.scenes import Scene
 
 NOTHING_ELSE_SHARE = 0.4  # of the scenes without a second object are asked about it
@@ -97,7 +97,7 @@ def ask_relation(a: Asking) -> Asked | None:
 
 def ask_passing(a: Asking) -> Asked | None:
     """From or to which side something comes or goes, and at which second."""
-    spans = [s for s in a.video.seen_spans() if s[2].motion in ENTER_MOTIONS + LEAVE_MOTIONS]
+    spans = [s for s in a.video.seen_spans() if s[2].motion in PASSING_MOTIONS]
     if not spans:
         return None
     start_s, end_s, scene = a.choice(spans)

@@ -112,6 +112,7 @@ MOTION_BY_NAME: dict[str, Motion] = {motion.name: motion for motion in MOTIONS}
 PLACED_MOTIONS = ("still", "spin")  # only these leave the object where it is
 ENTER_MOTIONS = ("enter left", "enter right")
 LEAVE_MOTIONS = ("leave left", "leave right")
+PASSING_MOTIONS = ENTER_MOTIONS + LEAVE_MOTIONS
 
 COUNTS: dict[int, str] = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}
 
