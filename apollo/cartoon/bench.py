@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tqdm import tqdm
 from apollo.cartoon.draw.render import render_clip
 from apollo.cartoon.draw.video_file import write_video
 from apollo.cartoon.world.scenes import Video, video_from_seed
+from apollo.data.whole_file import whole_file, write_text
 
 SPEC = Path(__file__).with_name("nano_bench.json")
 CATEGORIES = ("ocr", "egocentric", "spatial", "perception", "reasoning")
@@ -89,7 +90,6 @@ def write_bench_videos(folder: Path, number: int = NUM_QUESTIONS) -> Path:
     Returns the file of the questions, which is written last. A video that is there already is left
     as it is.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     videos, questions = load_bench()
     questions = [questions[i * len(questions) // number] for i in range(number)]
     shown = {asked.video for asked in questions}
@@ -97,23 +97,12 @@ def write_bench_videos(folder: Path, number: int = NUM_QUESTIONS) -> Path:
     for item in tqdm(videos, desc="drawing nano-bench", unit="video"):
         path = folder / item.file
         if not path.exists():
-            unfinished = folder / f"{item.name}.writing"
-            write_video(
-                item.video, unfinished, size_px=item.size_px, fps=item.fps, aspect=item.aspect
-            )
-            unfinished.replace(path)
+            with whole_file(path) as unfinished:
+                write_video(
+                    item.video, unfinished, size_px=item.size_px, fps=item.fps, aspect=item.aspect
+                )
     files = {item.name: item.file for item in videos}
-    rows = [
-        {
-            "id": asked.id,
-            "video": files[asked.video],
-            "question": asked.question,
-            "options": list(asked.options),
-            "answer": asked.answer,
-            "category": asked.category,
-        }
-        for asked in questions
-    ]
+    rows = [{**asdict(asked), "video": files[asked.video]} for asked in questions]
     data = folder / file_of(number)
-    data.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(data, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     return data

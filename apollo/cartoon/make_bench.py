@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from apollo.cartoon.bench import CATEGORIES, SPEC, BenchQuestion, BenchVideo, frames_digest
-from apollo.cartoon.talk.asking import WORDINGS, Asked, Asking, asking
+from apollo.cartoon.talk.asking import WORDINGS, Asked, Asking
 from apollo.cartoon.talk.multiple_choice import options_for
+from apollo.cartoon.talk.phrases import ENGLISH
 from apollo.cartoon.talk.questions import ASKERS
 from apollo.cartoon.world.facts import MOTION_BY_NAME
 from apollo.data.choices import LETTERS
@@ -93,7 +94,7 @@ def make_bench() -> tuple[list[BenchVideo], list[BenchQuestion]]:
             which = turn % NUM_VIDEOS
             turn += 1
             wordings = WORDINGS[int(rngs[which].integers(2))]
-            a = asking(rngs[which], videos[which].video, wordings=wordings)
+            a = Asking(rngs[which], videos[which].video, ENGLISH, wordings)
             found = _a_question(a, category, seen[which])
             if found is None:
                 continue

@@ -6,27 +6,23 @@ import argparse
 from pathlib import Path
 
 from apollo.cartoon.draw.video_file import write_video
-from apollo.cartoon.talk import phrases_en, phrases_zh
 from apollo.cartoon.world.scenes import Scene, Video
 
-SIZE_PX, FPS = 480, 24
+SIZE_PX, FPS, SCENE_DURATION_S = 480, 24, 4.0
 
 
-def _scene(name: str, motion: str, background: str, look_seed: int, **more: object) -> Scene:
-    facts: dict[str, object] = {
-        "colour": None,
-        "count": 1,
-        "position": None,
-        "word": None,
-        "second_object": None,
-        "duration_s": 4.0,
-    }
+def _scene(
+    name: str,
+    motion: str,
+    background: str,
+    look_seed: int,
+    *,
+    colour: str | None = None,
+    position: str | None = None,
+    word: str | None = None,
+) -> Scene:
     return Scene(
-        object=name,
-        motion=motion,
-        background=background,
-        look_seed=look_seed,
-        **{**facts, **more},  # type: ignore[arg-type]
+        name, colour, 1, motion, background, position, word, None, SCENE_DURATION_S, look_seed
     )
 
 
@@ -38,17 +34,6 @@ EXAMPLES: dict[str, Video] = {
     "example_3.mp4": Video(
         (_scene("star", "spin", "purple", 7, colour="yellow", position="middle"),)
     ),
-}
-
-_ROCKET, _PAIR, _STAR = (EXAMPLES[f"example_{number}.mp4"] for number in (1, 2, 3))
-# (file, question) -> the right answer; the demo offers some of these
-QUESTIONS: dict[tuple[str, str], str] = {
-    ("example_1.mp4", "What happens in this video?"): phrases_en.describe_answer(_ROCKET),
-    ("example_1.mp4", "What does the text say?"): phrases_en.word_answer(_ROCKET.scenes[0]),
-    ("example_2.mp4", "What comes after the snowman?"): phrases_en.object_answer(_PAIR.scenes[1]),
-    ("example_2.mp4", "When does the butterfly appear?"): phrases_en.span_answer(4, 8),
-    ("example_3.mp4", "Tell me about the video."): phrases_en.describe_answer(_STAR),
-    ("example_3.mp4", "视频里发生了什么？"): phrases_zh.describe_answer(_STAR),
 }
 
 

@@ -8,8 +8,7 @@ the data file comes last, so a stopped start goes on where it was.
 from __future__ import annotations
 
 import json
-import os
-import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from apollo.cartoon.draw.video_file import write_video
-from apollo.cartoon.talk.questions import conversation
+from apollo.cartoon.talk.questions import Turn, conversation
 from apollo.cartoon.world.scenes import Video, video_from_seed
+from apollo.data.whole_file import whole_file, write_text
 
 NUM_VIDEOS = 160
 FIRST_SEED = 7_000_000
@@ -33,41 +33,38 @@ def write_rehearsal(folder: Path, num_videos: int = NUM_VIDEOS) -> Path:
     data = folder / DATA
     if data.exists():
         return data
-    folder.mkdir(parents=True, exist_ok=True)
     records: list[dict[str, Any]] = []
     for number in tqdm(range(num_videos), desc="drawing rehearsal", unit="video"):
         seed = FIRST_SEED + number
         video = video_from_seed(seed, num_scenes=SCENES[number % len(SCENES)])
         file = folder / f"{number:03d}.mp4"
         if not file.exists():
-            unfinished = folder / f"{uuid.uuid4().hex}.writing"
-            write_video(video, unfinished, size_px=SIZE_PX, fps=FPS)
-            os.replace(unfinished, file)
-        records += _records(video, file.name, seed)
-    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
-    unfinished = folder / f"{uuid.uuid4().hex}.writing"
-    unfinished.write_text("".join(lines), encoding="utf-8")
-    os.replace(unfinished, data)
+            with whole_file(file) as unfinished:
+                write_video(video, unfinished, size_px=SIZE_PX, fps=FPS)
+        records += [record(file.name, turns) for turns in _conversations(video, seed) if turns]
+    write_text(data, json_lines(records))
     return data
 
 
-def _records(video: Video, file: str, seed: int) -> list[dict[str, Any]]:
+def _conversations(video: Video, seed: int) -> list[list[Turn]]:
     """An English and a Chinese conversation, and some multiple-choice questions."""
     rng = np.random.default_rng((seed, 1))
-    talks = [
+    return [
         conversation(rng, video, turns=NUM_TURNS_EN, follow_ups=seed % 2 == 0),
         conversation(rng, video, turns=NUM_TURNS_ZH, language="zh"),
         conversation(rng, video, turns=NUM_CHOICES, kinds=["choice"]),
     ]
-    return [
-        {
-            "video": file,
-            "messages": [
-                {"role": role, "content": text}
-                for turn in turns
-                for role, text in (("user", turn.question), ("assistant", turn.answer))
-            ],
-        }
-        for turns in talks
-        if turns
+
+
+def record(video: str, turns: Sequence[Turn]) -> dict[str, Any]:
+    """A conversation as a record of a training data file; `video` is a path relative to it."""
+    messages = [
+        {"role": role, "content": text}
+        for turn in turns
+        for role, text in (("user", turn.question), ("assistant", turn.answer))
     ]
+    return {"video": video, "messages": messages}
+
+
+def json_lines(records: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)

@@ -20,7 +20,8 @@ from torch.nn.functional import cross_entropy, mse_loss
 from apollo.cartoon.draw.labels import facts_of_clip
 from apollo.cartoon.draw.render import clip_times_s
 from apollo.cartoon.world.facts import SLOT_SIZES
-from apollo.nano.language_learner import OBJECT_SLOT, LanguageTask, chat_sample, told_loss
+from apollo.nano.attention_loss import conversation_loss
+from apollo.nano.language_learner import OBJECT_SLOT, LanguageLearner, chat_sample
 from apollo.nano.samples import SEED_STRIDE, Batch, a_clip, frames_at, sample_aspect, video_pixels
 from apollo.train.task import Metrics
 
@@ -55,7 +56,7 @@ def connect_sample(
     return {**pixels, "facts": facts}
 
 
-class SlotTask(nn.Module):
+class SlotLearner(nn.Module):
     """Towers and connector against the facts themselves; the towers follow at a lower rate."""
 
     def __init__(self, model: Any) -> None:
@@ -77,10 +78,10 @@ class SlotTask(nn.Module):
         return torch.stack(losses).sum(), metrics
 
 
-class ConnectTask(nn.Module):
+class ConnectLearner(nn.Module):
     """Towers and connector against the vectors the LLM was trained on. The LLM stays as it is."""
 
-    def __init__(self, language: LanguageTask, model: Any) -> None:
+    def __init__(self, language: LanguageLearner, model: Any) -> None:
         super().__init__()
         self.towers = model.vision_tower
         self.connector = model.mm_connector
@@ -149,10 +150,10 @@ def joint_sample(number: int, model: Any, batch_size: int, **options: Any) -> di
     return sample
 
 
-class JointTask(nn.Module):
+class JointLearner(nn.Module):
     """Connector and LLM on conversations about what the towers see."""
 
-    def __init__(self, language: LanguageTask, model: Any) -> None:
+    def __init__(self, language: LanguageLearner, model: Any) -> None:
         super().__init__()
         self.connector, self.llm = model.mm_connector, model.llm
         self.language = language
@@ -171,4 +172,4 @@ class JointTask(nn.Module):
         return [None if row is None else next(tokens).flatten(0, 1) for row in rows]
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, Metrics]:
-        return told_loss(self._model[0], batch["rows"], self.visual_tokens(batch))
+        return conversation_loss(self._model[0], batch["rows"], self.visual_tokens(batch))

@@ -18,11 +18,10 @@ from apollo.cartoon.talk.questions import Turn, conversation
 from apollo.cartoon.world.facts import SLOT_SIZES
 from apollo.cartoon.world.scenes import CLIP_DURATION_S, Video, video_from_seed
 from apollo.model.prompt import tokenize
-from apollo.nano.attention_loss import looking_loss
-from apollo.nano.attention_targets import point
+from apollo.nano.attention_loss import conversation_loss
+from apollo.nano.attention_targets import add_targets
+from apollo.nano.rows import branched_row, clips_block, pad_branched
 from apollo.nano.slot_texts import SLOT_TEXTS
-from apollo.train.answer_loss import answer
-from apollo.train.rows import branched_row, clips_block, pad_rows
 from apollo.train.task import Metrics
 
 SCENE_SHARES = (0.2, 0.3, 0.3, 0.2)  # of 1..4 scenes: several are what is hard
@@ -38,7 +37,6 @@ RARE_KINDS = ("position", "relation", "second_object", "at")
 TEXT_ONLY_SHARE = 0.02  # greetings without a video
 SLOT_SPREAD = 0.3  # of fresh slot vectors; at 1 they would drown the words
 WORD_GAIN = 0.5  # of the words in a clip's tokens, at first
-LOOKING_SHARE = 0.3  # weight of looking at the right scene
 NOISE = 0.15  # on the oracle's vectors, whose entries have a spread of about 1
 
 OBJECT_SLOT = list(SLOT_SIZES).index("object")
@@ -175,7 +173,7 @@ def chat_sample(
     pairs = [[(turn.question, turn.answer) for turn in chat] for chat in chats]
     row = branched_row(pairs, block, model.tokenizer)
     if shows:
-        point(row, chats, video, model.tokenizer)
+        add_targets(row, chats, video, model.tokenizer)
     return {
         "row": row,
         "facts": facts_of_video(video) if shows else None,
@@ -186,13 +184,13 @@ def chat_sample(
 def collate_chats(samples: list[dict[str, Any]], tokenizer: Any) -> dict[str, Any]:
     """Rows as tensors, and the facts and pixels of each."""
     return {
-        "rows": pad_rows([sample["row"] for sample in samples], tokenizer.pad_token_id),
+        "rows": pad_branched([sample["row"] for sample in samples], tokenizer.pad_token_id),
         "facts": [sample["facts"] for sample in samples],
         "pixels": [sample.get("pixels") for sample in samples],
     }
 
 
-class LanguageTask(nn.Module):
+class LanguageLearner(nn.Module):
     """The LLM, the connector's last norm and the oracle; nothing of the vision path."""
 
     def __init__(self, model: Any) -> None:
@@ -217,14 +215,4 @@ class LanguageTask(nn.Module):
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, Metrics]:
         tokens = self.visual_tokens(batch["facts"])
-        return told_loss(self._model[0], batch["rows"], tokens)
-
-
-def told_loss(
-    model: Any, rows: dict[str, Tensor], visual_tokens: list[Tensor | None]
-) -> tuple[Tensor, Metrics]:
-    """The loss of the answers, and a share of that of looking elsewhere."""
-    answers = answer(model, rows, visual_tokens, with_attention=True)
-    looking = looking_loss(answers.attentions, rows)
-    metrics = answers.metrics(rows) | {"looking": looking.item()}
-    return answers.loss + LOOKING_SHARE * looking, metrics
+        return conversation_loss(self._model[0], batch["rows"], tokens)

@@ -22,7 +22,7 @@ import apollo
 from apollo.cartoon.talk.asking import WORDINGS
 from apollo.cartoon.talk.questions import KINDS, Turn, conversation
 from apollo.cartoon.world.scenes import SPLITS, video_from_seed
-from apollo.nano.score_table import Scored, table, turns_table
+from apollo.nano.score_table import Result, table, turns_table
 from apollo.nano.views import BLIND, SHOWN, VIEWS, Shot
 from apollo.settings import Generation
 
@@ -51,7 +51,7 @@ def score_video(
     *,
     kinds: Sequence[str] | None = None,
     wordings: str = "train",
-) -> list[Scored]:
+) -> list[Result]:
     """A conversation about one video, had once under every view."""
     rng = np.random.default_rng((shot.seed, 7))
     follow_ups = bool(rng.random() < 0.5)
@@ -62,7 +62,7 @@ def score_video(
     given = [ask_all(model, VIEWS[view](folder / "video.mp4", shot), asked) for view in views]
     scenes = len(shot.video.scenes)
     return [
-        Scored(
+        Result(
             shot.seed, shot.split, language, scenes, number, turn.kind, turn.question, turn.answer,
             dict(zip(views, answers, strict=True)),
         )
@@ -82,9 +82,9 @@ def score(
     split: str = "held-out",
     kinds: Sequence[str] | None = None,
     wordings: str = "train",
-) -> list[Scored]:
+) -> list[Result]:
     """Conversations about `num_videos` fresh videos of each number of scenes."""
-    results: list[Scored] = []
+    results: list[Result] = []
     with tempfile.TemporaryDirectory() as folder:
         for num_scenes in scenes:
             seeds = range(seed + num_scenes * 10**7, seed + num_scenes * 10**7 + num_videos)

@@ -1,6 +1,6 @@
-"""Scored questions as tables: right answers with intervals, and beside them what guessing gives.
+"""Result questions as tables: right answers with intervals, and beside them what guessing gives.
 
-In:  `Scored` rows.  Out: Markdown.
+In:  `Result` rows.  Out: Markdown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EVERYTHING = "all"
 
 
 @dataclass(frozen=True)
-class Scored:
+class Result:
     """One question, its right answer, and what came under each view."""
 
     seed: int
@@ -36,24 +36,24 @@ class Scored:
         return is_right(self.kind, self.wanted, self.given[view])
 
 
-def table(results: Sequence[Scored]) -> str:
+def table(results: Sequence[Result]) -> str:
     """Per number of scenes and kind, right answers under every view; the first with intervals."""
     return _grouped(results, "scenes | question", lambda row: (row.scenes, row.kind), (EVERYTHING,))
 
 
-def turns_table(results: Sequence[Scored]) -> str:
+def turns_table(results: Sequence[Result]) -> str:
     """Per turn of the conversations and per language."""
     turns = _grouped(results, "turn", lambda row: (row.turn,))
     return turns + "\n\n" + _grouped(results, "language", lambda row: (row.language,))
 
 
 def _grouped(
-    results: Sequence[Scored],
+    results: Sequence[Result],
     title: str,
-    key: Callable[[Scored], tuple[int | str, ...]],
+    key: Callable[[Result], tuple[int | str, ...]],
     total: tuple[str, ...] = (),
 ) -> str:
-    groups: dict[tuple[int | str, ...], list[Scored]] = defaultdict(list)
+    groups: dict[tuple[int | str, ...], list[Result]] = defaultdict(list)
     for row in results:
         groups[key(row)].append(row)
         if total:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from apollo.cartoon.talk import phrases_zh
+from apollo.cartoon.talk.phrases import CHINESE
 from apollo.cartoon.world.facts import (
     BACKGROUND_ID,
     BACKGROUNDS,
@@ -33,7 +33,7 @@ from apollo.cartoon.world.scenes import Scene
 # slot -> the forms of each of its values, in both languages, in the order of their ids
 SLOT_TEXTS: dict[str, list[tuple[str, ...]]] = {
     "object": [(f" {thing.singular}", f" {thing.plural}", thing.zh) for thing in OBJECTS],
-    "count": [(f" {name}", phrases_zh.number(count)) for count, name in COUNTS.items()],
+    "count": [(f" {name}", CHINESE.called["number"][count]) for count, name in COUNTS.items()],
     "motion": [(f" {motion.singular}", motion.zh) for motion in MOTIONS],
     "colour": [(f" {name}", COLOUR_ZH[name]) for name in COLOURS],
     "background": [(f" {background.is_phrase}", background.zh_is) for background in BACKGROUNDS],

@@ -30,14 +30,15 @@ from apollo.errors import RecipeError
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.model.prompt import SYSTEM_PROMPT
 from apollo.nano.joint_learners import (
-    ConnectTask,
-    JointTask,
-    SlotTask,
+    ConnectLearner,
+    JointLearner,
+    SlotLearner,
     connect_sample,
     joint_sample,
 )
-from apollo.nano.language_learner import LanguageTask, chat_sample, collate_chats
+from apollo.nano.language_learner import LanguageLearner, chat_sample, collate_chats
 from apollo.nano.options import chat_options, check_options, share_options
+from apollo.nano.rows import clips_block
 from apollo.nano.samples import SEED_STRIDE, clip_sample, collate, frame_sample
 from apollo.nano.shape import (
     GRID,
@@ -49,10 +50,9 @@ from apollo.nano.shape import (
     build_siglip,
 )
 from apollo.nano.tokenizer import train_tokenizer
-from apollo.nano.vision_learners import ImageTask, VideoTask
+from apollo.nano.vision_learners import ImageLearner, VideoLearner
 from apollo.nano.word_embeddings import start_with_names
 from apollo.train.answer_loss import count_answers
-from apollo.train.rows import clips_block
 from apollo.train.stage import Stage
 from apollo.train.task import Batch, Start
 
@@ -168,7 +168,7 @@ def tokenizer_texts() -> Iterator[str]:
 def image_task(stage: Stage, start: Start) -> CartoonTask:
     check_options(stage, start)
     torch.manual_seed(start.seed)
-    learner = ImageTask(build_siglip())
+    learner = ImageLearner(build_siglip())
     make = partial(frame_sample, grid=GRID, transform=learner.tower.transform)
     return CartoonTask("image", start, learner, {"tower": [learner]}, make, collate)
 
@@ -176,7 +176,7 @@ def image_task(stage: Stage, start: Start) -> CartoonTask:
 def video_task(stage: Stage, start: Start) -> CartoonTask:
     check_options(stage, start)
     torch.manual_seed(start.seed + 1)
-    learner = VideoTask(build_internvideo2())
+    learner = VideoLearner(build_internvideo2())
     make = partial(clip_sample, grid=GRID, transform=learner.tower.transform)
     return CartoonTask("video", start, learner, {"tower": [learner]}, make, collate)
 
@@ -184,7 +184,7 @@ def video_task(stage: Stage, start: Start) -> CartoonTask:
 def language_task(stage: Stage, start: Start) -> CartoonTask:
     options = chat_options(stage, start)
     model = fresh_model(start.seed + 2)
-    learner = LanguageTask(model)
+    learner = LanguageLearner(model)
     if start.takes:
         load_learner(learner, start, next(iter(start.takes)))
     make = partial(chat_sample, model=model, batch_size=stage.global_batch, **options)
@@ -194,7 +194,7 @@ def language_task(stage: Stage, start: Start) -> CartoonTask:
 
 def _seeing_model(start: Start) -> ApolloForCausalLM:
     model = fresh_model(start.seed + 3)
-    image, video = ImageTask(build_siglip()), VideoTask(build_internvideo2())
+    image, video = ImageLearner(build_siglip()), VideoLearner(build_internvideo2())
     load_learner(image, start, "image")
     load_learner(video, start, "video")
     model.vision_tower.towers[SIGLIP] = image.tower
@@ -205,15 +205,15 @@ def _seeing_model(start: Start) -> ApolloForCausalLM:
 def slots_task(stage: Stage, start: Start) -> CartoonTask:
     check_options(stage, start)
     model = _seeing_model(start)
-    learner = SlotTask(model)
+    learner = SlotLearner(model)
     parts = {"towers": [learner.towers], "connector": [learner.connector, learner.heads]}
     make = partial(connect_sample, transforms=model.vision_tower.vision_processor)
     return CartoonTask("slots", start, learner, parts, make, collate)
 
 
-def _talking_model(start: Start) -> tuple[LanguageTask, ApolloForCausalLM]:
+def _talking_model(start: Start) -> tuple[LanguageLearner, ApolloForCausalLM]:
     model = fresh_model(start.seed + 2)
-    language = LanguageTask(model)
+    language = LanguageLearner(model)
     load_learner(language, start, "language")
     return language, model
 
@@ -221,28 +221,28 @@ def _talking_model(start: Start) -> tuple[LanguageTask, ApolloForCausalLM]:
 def connect_task(stage: Stage, start: Start) -> CartoonTask:
     check_options(stage, start)
     language, model = _talking_model(start)
-    slots = SlotTask(model)
+    slots = SlotLearner(model)
     norm = model.mm_connector.resampler.norm
     known = {name: p.detach().clone() for name, p in norm.named_parameters()}
     load_learner(slots, start, "slots")
     with torch.no_grad():  # all of the connector that sees, with the last norm that the LLM knows
         for name, parameter in norm.named_parameters():
             parameter.copy_(known[name])
-    return _clips_to_vectors("connect", start, ConnectTask(language, model))
+    return _clips_to_vectors("connect", start, ConnectLearner(language, model))
 
 
 def places_task(stage: Stage, start: Start) -> CartoonTask:
     shares = ("place_share", "many_share")
     check_options(stage, start, *shares)
     language, model = _talking_model(start)
-    learner = ConnectTask(language, model)
+    learner = ConnectLearner(language, model)
     load_learner(learner, start, "connect")
-    load_learner(JointTask(language, model), start, "joint")
+    load_learner(JointLearner(language, model), start, "joint")
     return _clips_to_vectors("places", start, learner, **share_options(stage, start, *shares))
 
 
 def _clips_to_vectors(
-    stream: str, start: Start, learner: ConnectTask, **shares: Any
+    stream: str, start: Start, learner: ConnectLearner, **shares: Any
 ) -> CartoonTask:
     parts = {"towers": [learner.towers], "connector": [learner.connector, learner.match]}
     make = partial(connect_sample, transforms=learner.towers.vision_processor, **shares)
@@ -251,20 +251,20 @@ def _clips_to_vectors(
 
 def joint_task(stage: Stage, start: Start) -> CartoonTask:
     language, model = _talking_model(start)
-    load_learner(ConnectTask(language, model), start, "connect")
-    return _conversations("joint", stage, start, JointTask(language, model), model)
+    load_learner(ConnectLearner(language, model), start, "connect")
+    return _conversations("joint", stage, start, JointLearner(language, model), model)
 
 
 def polish_task(stage: Stage, start: Start) -> CartoonTask:
     language, model = _talking_model(start)
-    learner = JointTask(language, model)
+    learner = JointLearner(language, model)
     load_learner(learner, start, "joint")
-    load_learner(ConnectTask(language, model), start, "places")
+    load_learner(ConnectLearner(language, model), start, "places")
     return _conversations("polish", stage, start, learner, model)
 
 
 def _conversations(
-    stream: str, stage: Stage, start: Start, learner: JointTask, model: ApolloForCausalLM
+    stream: str, stage: Stage, start: Start, learner: JointLearner, model: ApolloForCausalLM
 ) -> CartoonTask:
     parts: dict[str, list[nn.Module]] = {
         "connector": [learner.connector],

@@ -43,7 +43,7 @@ def share_right(logits: Tensor, labels: Tensor, where: Tensor) -> float:
     return (logits.argmax(-1) == labels)[where].float().mean().item()
 
 
-class ImageTask(nn.Module):
+class ImageLearner(nn.Module):
     """SigLIP on single frames, with one linear head per kind of label."""
 
     def __init__(self, tower: Any) -> None:
@@ -89,7 +89,7 @@ class ImageTask(nn.Module):
         return sum_of(parts, weights), metrics
 
 
-class VideoTask(nn.Module):
+class VideoLearner(nn.Module):
     """InternVideo2 on clips: mostly how things move, a little what they are."""
 
     def __init__(self, tower: Any) -> None:

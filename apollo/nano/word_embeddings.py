@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from apollo.cartoon.talk import phrases_zh
+from apollo.cartoon.talk.phrases import CHINESE
 from apollo.cartoon.world.facts import BACKGROUNDS, COLOUR_ZH, COUNTS, MOTIONS, OBJECTS, WORDS
 
 NAME_SHARE = 0.8  # of a vector's length that the forms of a name share; the rest tells them apart
@@ -39,7 +39,7 @@ def forms() -> Iterator[Form]:
     for count, name in COUNTS.items():
         yield from _english(name, name)
         for measure in measures:
-            yield f"{phrases_zh.NUMBERS[count]}{measure}", name, (f"measure {measure}",)
+            yield f"{CHINESE.called['number'][count]}{measure}", name, (f"measure {measure}",)
     for background in BACKGROUNDS:
         word = background.is_phrase.split()[-1]
         yield from _english(word, word)

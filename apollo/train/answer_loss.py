@@ -1,7 +1,10 @@
 """The loss of training a conversation: on the answers' tokens, nowhere else.
 
 In:  padded rows (see rows.py) and the visual tokens of each.  Out: a loss, and what was right.
-Odd: logits are made where a label is, nowhere else: the vocabulary is the largest matrix.
+Odd: there is no attention mask. Rows are padded on the right, so under causal attention no token
+     sees the padding; without a mask the attention kernel is the causal one, which needs no (S, S)
+     memory.
+     Logits are made where a label is, nowhere else: the vocabulary is the largest matrix.
 """
 
 from __future__ import annotations
@@ -15,58 +18,47 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from apollo.model.merge import fill_slots, find_slots
-from apollo.train.rows import attention_of
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Mean loss of the answers' tokens, which were guessed right (A,), where they are (B, S - 1).
-
-    `attentions` are those of every layer, (B, heads, S, S), where they were asked for.
-    """
+    """The mean loss of the answers' A tokens, and which were predicted right, (A,)."""
 
     loss: Tensor
     right: Tensor
-    counted: Tensor
-    attentions: tuple[Tensor, ...] = ()
 
     def metrics(self, rows: dict[str, Tensor]) -> dict[str, float]:
-        """Shares of the tokens, and of whole conversations, that were guessed right."""
-        whole = answer_accuracy(self.right, self.counted, rows["branches"])
-        return {"tokens": self.right.float().mean().item(), "answers": whole}
+        """Shares of the tokens, and of whole rows, that were predicted right."""
+        row = (rows["labels"][:, 1:] >= 0).nonzero()[:, 0]  # (A,)
+        return {
+            "tokens": self.right.float().mean().item(),
+            "answers": share_without_error(self.right, row),
+        }
 
 
-def answer(
-    model: Any,
-    rows: dict[str, Tensor],
-    visual_tokens: Sequence[Tensor | None],
-    *,
-    with_attention: bool = False,
-) -> Answers:
-    """Guesses every token of the answers from what stands before it."""
-    branches = rows["branches"]
-    ids = rows["input_ids"]
-    slots = find_slots(ids, branches >= 0, visual_tokens, model.config.tokens_per_clip)
+def answer(model: Any, rows: dict[str, Tensor], visual_tokens: Sequence[Tensor | None]) -> Answers:
+    """Predicts every token of the answers from what stands before it."""
+    embeddings = embed(model, rows["input_ids"], visual_tokens)
+    hidden = model.llm.model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
+    return answers_of(model, hidden, rows["labels"])
+
+
+def embed(model: Any, ids: Tensor, visual_tokens: Sequence[Tensor | None]) -> Tensor:
+    """Ids (B, S) -> embeddings (B, S, D), visual tokens in the slots."""
+    slots = find_slots(ids, None, visual_tokens, model.config.tokens_per_clip)
     embeddings = model.llm.get_input_embeddings()(ids.clamp(min=0))  # (B, S, D)
-    embeddings = fill_slots(embeddings, slots, visual_tokens)
-    sees = attention_of(branches)
-    bias = torch.zeros(sees.shape, dtype=embeddings.dtype, device=embeddings.device)
-    bias.masked_fill_(~sees, torch.finfo(embeddings.dtype).min)
-    out = model.llm.model(
-        inputs_embeds=embeddings,
-        attention_mask=bias,
-        position_ids=rows["position_ids"],
-        output_attentions=with_attention,
-    )
-    hidden = out.last_hidden_state
-    wanted = rows["labels"][:, 1:]
+    return fill_slots(embeddings, slots, visual_tokens)
+
+
+def answers_of(model: Any, hidden: Tensor, labels: Tensor) -> Answers:
+    """The last layer's output (B, S, D) and labels (B, S) -> the loss of the labelled tokens."""
+    wanted = labels[:, 1:]
     counted = wanted >= 0  # (B, S - 1)
     with torch.autocast(hidden.device.type, enabled=False):
         chosen = hidden[:, :-1][counted].to(model.llm.lm_head.weight.dtype)
         logits = model.llm.lm_head(chosen).float()  # (A, V)
     right = logits.argmax(-1) == wanted[counted]
-    loss = cross_entropy(logits, wanted[counted])
-    return Answers(loss, right, counted, out.attentions if with_attention else ())
+    return Answers(cross_entropy(logits, wanted[counted]), right)
 
 
 def count_answers(rows: dict[str, Tensor]) -> int:
@@ -74,11 +66,9 @@ def count_answers(rows: dict[str, Tensor]) -> int:
     return int((rows["labels"][:, 1:] >= 0).sum())
 
 
-def answer_accuracy(right: Tensor, counted: Tensor, branches: Tensor) -> float:
-    """Share of conversations all of whose answer tokens were guessed right."""
-    row = counted.nonzero()[:, 0]  # (A,)
-    chat = row * (int(branches.max()) + 1) + branches[:, 1:][counted]
-    _, chat = chat.unique(return_inverse=True)
-    wrong = torch.zeros(int(chat.max()) + 1, device=right.device)
-    wrong = wrong.index_add_(0, chat, (~right).float())
+def share_without_error(right: Tensor, group: Tensor) -> float:
+    """Share of the groups of tokens in which all were right; right and group numbers (A,)."""
+    _, group = group.unique(return_inverse=True)
+    wrong = torch.zeros(int(group.max()) + 1, device=right.device)
+    wrong = wrong.index_add_(0, group, (~right).float())
     return (wrong == 0).float().mean().item()

@@ -225,9 +225,7 @@ class ConversationTask:
         system = messages.pop(0)["content"] if messages[0]["role"] == "system" else None
         texts = [message["content"] for message in messages]
         pairs = list(zip(texts[::2], texts[1::2], strict=True))
-        row = Row()
-        row.add(*chat_row(pairs, block, self.tokenizer, system), 0, 1)
-        return row
+        return chat_row(pairs, block, self.tokenizer, system)
 
     def _features(self, record: Record, num_clips: int | None) -> Tensor:
         assert self.cache is not None and record.media is not None

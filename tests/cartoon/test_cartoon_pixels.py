@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from apollo.cartoon.draw.labels import dense_labels, facts_of_clip
-from apollo.cartoon.draw.layout import place_objects, place_second
 from apollo.cartoon.draw.lettering import TYPEFACES, word_picture
+from apollo.cartoon.draw.placement import place_objects, place_second
 from apollo.cartoon.draw.render import (
     clip_times_s,
     render_backdrop,

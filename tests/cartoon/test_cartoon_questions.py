@@ -6,14 +6,13 @@ import itertools
 import re
 from collections import Counter
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
 
-from apollo.cartoon.talk import phrases_en, wordings_en, wordings_zh
 from apollo.cartoon.talk.judge import is_right
 from apollo.cartoon.talk.multiple_choice import OPTION_KINDS
+from apollo.cartoon.talk.phrases import ENGLISH, PHRASES
 from apollo.cartoon.talk.questions import KINDS, all_texts, conversation
 from apollo.cartoon.talk.scene_questions import OPPOSITE
 from apollo.cartoon.world import facts
@@ -78,7 +77,7 @@ def check_scene_fact(kind: str, question: str, answer: str, video: Video) -> Non
         assert scene.position is not None
         assert answer.lower().rstrip(".") == facts.POSITIONS[scene.position][2]
     elif scene.second_object is None:
-        assert answer == phrases_en.NOTHING_ELSE
+        assert answer == "Nothing else."
     else:
         assert noun_phrases(answer) == [(1, None, scene.second_object)]
 
@@ -104,7 +103,7 @@ def check_order(kind: str, question: str, answer: str, video: Video) -> None:
         second = int(re.findall(r"\d+", question)[0])
         shown = [s for a, b, s in video.seen_spans() if a < second < b]
         if not shown:
-            assert answer == phrases_en.EMPTY
+            assert answer == "Nothing."
             return
         wanted = truth(shown[0])
     else:
@@ -273,9 +272,9 @@ def check(kind: str, question: str, answer: str, video: Video) -> None:
     elif kind == "describe":
         check_describe(answer, video)
     elif kind == "chat":
-        assert answer in {text for _, _, text in wordings_en.CHAT}
+        assert answer in {chat["answer"] for chat in ENGLISH.chat}
     else:
-        assert (kind, answer) == ("unknown", phrases_en.UNKNOWN)
+        assert (kind, answer) == ("unknown", "I can't tell from the video.")
 
 
 def check_describe(answer: str, video: Video) -> None:
@@ -372,14 +371,16 @@ def test_the_tokenizer_text_has_every_word_that_is_ever_said() -> None:
 # --- wordings, languages and follow-ups
 
 
-@pytest.mark.parametrize("book", [wordings_en, wordings_zh], ids=["en", "zh"])
-def test_held_out_wordings_are_new_to_training(book: Any) -> None:
-    assert set(book.TRAIN) == set(book.HELD_OUT) == set(wordings_en.TRAIN)
-    for key, wordings in book.TRAIN.items():
-        assert len(set(wordings)) == len(wordings) >= 3, key
-        assert book.HELD_OUT[key] and not set(book.HELD_OUT[key]) & set(wordings), key
-    for train, held_out, _ in book.CHAT:
-        assert held_out and not set(held_out) & set(train)
+@pytest.mark.parametrize("language", PHRASES)
+def test_held_out_wordings_are_new_to_training(language: str) -> None:
+    say = PHRASES[language]
+    assert set(say.questions) == set(ENGLISH.questions)
+    for key, wordings in say.questions.items():
+        train, held_out = wordings["train"], wordings["held-out"]
+        assert len(set(train)) == len(train) >= 3, key
+        assert held_out and not set(held_out) & set(train), key
+    for chat in say.chat:
+        assert chat["held-out"] and not set(chat["held-out"]) & set(chat["train"])
 
 
 def words_of(text: str) -> set[str]:
@@ -423,8 +424,9 @@ def test_chinese_is_chinese_and_says_the_same_as_english() -> None:
 
 def test_a_follow_up_is_about_what_was_named_last() -> None:
     """ "And the background?" after "What comes after the cat?" "A dog." is about the dog."""
-    marks = {q.lower() for k, wordings in wordings_en.TRAIN.items() if k.endswith(" it")
-             for q in wordings if "{" not in q}  # fmt: skip
+    marks = {question.lower() for key, wordings in ENGLISH.questions.items()
+             if key.endswith(" it") for question in wordings["train"] if "{" not in question
+             }  # fmt: skip
     seen = 0
     for seed in range(400):
         video = video_from_seed(seed, num_scenes=3)

@@ -17,34 +17,36 @@ from apollo.cartoon.world.scenes import video_from_seed
 from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
 from apollo.errors import RecipeError
 from apollo.model.prompt import build_prompt, tokenize
+from apollo.nano.attention_loss import conversation_loss
 from apollo.nano.joint_learners import (
-    ConnectTask,
-    JointTask,
-    SlotTask,
+    ConnectLearner,
+    JointLearner,
+    SlotLearner,
     connect_sample,
     joint_sample,
 )
 from apollo.nano.language_learner import (
     HARD_KINDS,
     RARE_KINDS,
-    LanguageTask,
+    LanguageLearner,
     chat_sample,
     chats_about,
     collate_chats,
     scenes_of_batch,
 )
+from apollo.nano.rows import BranchedRow, branched_row, clips_block, pad_branched
 from apollo.nano.samples import SEED_STRIDE, clip_sample, collate, frame_sample
 from apollo.nano.shape import EMBEDDING_SPREAD, GRID, build_internvideo2, build_nano, build_siglip
 from apollo.nano.slot_texts import SLOT_TEXTS
 from apollo.nano.tasks import STREAMS, image_task, language_task
 from apollo.nano.tokenizer import train_tokenizer
-from apollo.nano.vision_learners import ImageTask, VideoTask
+from apollo.nano.vision_learners import ImageLearner, VideoLearner
 from apollo.nano.word_embeddings import start_with_names
-from apollo.train.answer_loss import answer, answer_accuracy, count_answers
+from apollo.train.answer_loss import count_answers
 from apollo.train.command import RECIPES
 from apollo.train.optimizer import MuonAdamW, orthogonalise, parameter_groups
 from apollo.train.recipe import read_recipe
-from apollo.train.rows import Row, branched_row, chat_row, clips_block, pad_rows
+from apollo.train.rows import chat_row
 from apollo.train.stage import Stage
 from apollo.train.task import Start
 
@@ -102,12 +104,12 @@ def test_conversations_in_one_row_are_what_each_would_be_alone(model: Any) -> No
         [("Describe the video.", "A cat moves up.")],
     ]
     tokens = torch.randn(16, 192)
-    model.eval()
+    LanguageLearner(model).eval()  # sets the attention that shows itself
 
-    def losses(rows: list[Row]) -> tuple[float, int]:
-        batch = pad_rows(rows, model.tokenizer.pad_token_id)
+    def losses(rows: list[BranchedRow]) -> tuple[float, int]:
+        batch = pad_branched(rows, model.tokenizer.pad_token_id)
         with torch.no_grad():
-            loss = answer(model, batch, [tokens] * len(rows)).loss
+            loss, _ = conversation_loss(model, batch, [tokens] * len(rows))
         return float(loss), count_answers(batch)
 
     together, num_together = losses([branched_row(chats, block, model.tokenizer)])
@@ -118,15 +120,8 @@ def test_conversations_in_one_row_are_what_each_would_be_alone(model: Any) -> No
     assert padded == pytest.approx(together, rel=1e-5)
 
 
-def test_an_answer_counts_as_right_only_as_a_whole() -> None:
-    counted = torch.tensor([[False, True, True, False, True]])
-    branches = torch.tensor([[0, 1, 1, 1, 2, 2]])
-    right = torch.tensor([True, False, True])
-    assert answer_accuracy(right, counted, branches) == 0.5
-
-
 def test_the_oracle_gives_different_facts_different_vectors(model: Any) -> None:
-    task = LanguageTask(model)
+    task = LanguageLearner(model)
     words = model.llm.get_input_embeddings().weight
     assert list(SLOT_TEXTS) == list(SLOT_SIZES)
     objects = torch.tensor([3, 7])
@@ -176,7 +171,7 @@ def loss_of(task: Any, batch: Any, num_steps: int, lr: float = 2e-3) -> list[flo
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-        assert all(0 <= value <= 1 for name, value in metrics.items() if name != "looking")
+        assert all(0 <= value <= 1 for name, value in metrics.items() if name != "attention")
     return losses
 
 
@@ -184,28 +179,28 @@ def loss_of(task: Any, batch: Any, num_steps: int, lr: float = 2e-3) -> list[flo
 def test_every_stage_learns(model: Any) -> None:
     """A few steps on one batch: each stage's loss falls, through the real classes."""
     torch.manual_seed(1)
-    image = ImageTask(build_siglip())
+    image = ImageLearner(build_siglip())
     frames = [frame_sample(n, GRID, image.tower.transform) for n in range(8)]
     assert (fall := loss_of(image, collate(frames), 6))[-1] < 0.9 * fall[0]
 
-    video = VideoTask(build_internvideo2())
+    video = VideoLearner(build_internvideo2())
     clips = [clip_sample(n, GRID, video.tower.transform) for n in range(4)]
     assert (fall := loss_of(video, collate(clips), 6))[-1] < 0.9 * fall[0]
 
     seen = collate([connect_sample(n, model.vision_tower.vision_processor) for n in range(4)])
-    assert (fall := loss_of(SlotTask(model), seen, 6))[-1] < 0.9 * fall[0]
+    assert (fall := loss_of(SlotLearner(model), seen, 6))[-1] < 0.9 * fall[0]
 
-    language = LanguageTask(model)
+    language = LanguageLearner(model)
     chats = [chat_sample(n, model, 2) for n in range(2)]
     told = collate_chats(chats, model.tokenizer)
     assert (fall := loss_of(language, told, 6))[-1] < 0.9 * fall[0]
 
-    assert (fall := loss_of(ConnectTask(language, model), seen, 6))[-1] < 0.9 * fall[0]
+    assert (fall := loss_of(ConnectLearner(language, model), seen, 6))[-1] < 0.9 * fall[0]
 
     numbers = (n for n in range(0, 100, 2) if joint_sample(n, model, 2).get("pixels"))
     first = next(numbers)
     shown = collate_chats([joint_sample(n, model, 2) for n in (first, first + 1)], model.tokenizer)
-    assert (fall := loss_of(JointTask(language, model), shown, 6))[-1] < 0.9 * fall[0]
+    assert (fall := loss_of(JointLearner(language, model), shown, 6))[-1] < 0.9 * fall[0]
 
 
 def test_the_forms_of_a_name_start_alike(model: Any) -> None:

@@ -9,14 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from apollo.cartoon.draw.layout import (
-    Placement,
-    frame_extent,
-    layout_of,
-    place_objects,
-    place_second,
-)
+from apollo.cartoon.draw.layout import Placement, layout_of
 from apollo.cartoon.draw.lettering import CAP_PX, PAD_PX, word_picture
+from apollo.cartoon.draw.placement import frame_extent, place_objects, place_second
 from apollo.cartoon.draw.render import word_box
 from apollo.cartoon.draw.sprites import picture
 from apollo.cartoon.world.facts import (

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from apollo.cartoon.draw.backdrops import NUM_VARIANTS, backdrop
-from apollo.cartoon.draw.layout import MARGIN, Placement, layout_of, place_objects, place_second
+from apollo.cartoon.draw.layout import MARGIN, Placement, layout_of
 from apollo.cartoon.draw.lettering import word_picture
+from apollo.cartoon.draw.placement import place_objects, place_second
 from apollo.cartoon.draw.sprites import scaled
 from apollo.cartoon.world.facts import BACKGROUND_BY_NAME
 from apollo.cartoon.world.scenes import CLIP_DURATION_S, FRAME_STEP_S, FRAMES_PER_CLIP, Scene, Video

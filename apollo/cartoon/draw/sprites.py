@@ -5,9 +5,7 @@ In:  an object's name, its colour (shapes only), which outline.  Out: premultipl
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -15,7 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from apollo.cartoon.world.facts import COLOURS, OBJECT_BY_NAME, Rgb, Thing
+from apollo.cartoon.draw.windmill import windmill_picture
+from apollo.cartoon.world.facts import COLOURS, OBJECT_BY_NAME, Rgb
 
 FOLDER = Path(__file__).parent
 SHAPE_PX = 256  # side of a drawn shape's picture
@@ -26,10 +25,9 @@ DARK: Rgb = (25, 25, 25)
 # Corners of the drawn shapes, in a square from -1 to 1 with y down.
 _ANGLES = np.deg2rad(np.arange(10) * 36 - 90)
 _RADII = np.where(np.arange(10) % 2 == 0, 1.0, 0.45)
-_CIRCLE = np.deg2rad(np.arange(0, 360, 4))
 _T = np.deg2rad(np.arange(0, 360, 4))
 OUTLINES: dict[str, np.ndarray] = {
-    "circle": np.stack([np.cos(_CIRCLE), np.sin(_CIRCLE)], 1) * 0.92,
+    "circle": np.stack([np.cos(_T), np.sin(_T)], 1) * 0.92,
     "square": np.array([[-0.8, -0.8], [0.8, -0.8], [0.8, 0.8], [-0.8, 0.8]]),
     "triangle": np.array([[0, -0.85], [0.92, 0.75], [-0.92, 0.75]]),
     "star": np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1) * _RADII[:, None],
@@ -42,26 +40,6 @@ OUTLINES: dict[str, np.ndarray] = {
     ),
     "diamond": np.array([[0, -0.95], [0.62, 0], [0, 0.95], [-0.62, 0]]),
 }
-
-
-_extra: dict[str, np.ndarray] = {}  # pictures of things that the world itself does not have
-
-
-@contextlib.contextmanager
-def extra_thing(thing: Thing, rgba: np.ndarray) -> Iterator[None]:
-    """Meanwhile scenes can show one more thing and questions name it; no seed ever draws it.
-
-    `rgba` is its picture, (S, S, 4) uint8.
-    """
-    name = thing.singular
-    assert name not in OBJECT_BY_NAME, name
-    OBJECT_BY_NAME[name], _extra[name] = thing, rgba
-    try:
-        yield
-    finally:
-        del OBJECT_BY_NAME[name], _extra[name]
-        picture.cache_clear()
-        scaled.cache_clear()
 
 
 @lru_cache(maxsize=1)
@@ -78,8 +56,8 @@ def _sheet() -> tuple[np.ndarray, dict[str, tuple[int, int]], int]:
 
 
 def _sprite(name: str) -> np.ndarray:
-    if name in _extra:
-        return _extra[name]
+    if name == "windmill":  # is not in the sheet of what seeds show
+        return windmill_picture()
     pixels, corners, side = _sheet()
     top, left = corners[name]
     return pixels[top : top + side, left : left + side]

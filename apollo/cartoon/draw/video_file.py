@@ -18,6 +18,7 @@ from apollo.cartoon.world.scenes import Video
 from apollo.errors import SettingError
 
 GREY = 127
+QUALITY = "18"  # constant rate factor of x264: lower is better
 BT601 = 6  # SMPTE 170M: how the colours are written, and what the file says about it
 
 
@@ -40,9 +41,12 @@ def write_video(
     size_px: int = 384,
     fps: int = 8,
     aspect: float = 1.0,
-    crf: int = 18,
 ) -> None:
-    """Writes an MP4. `size_px` is the shorter side, `aspect` width / height, a low `crf` good."""
+    """Writes an MP4. `size_px` is the shorter side, `aspect` width / height.
+
+    Raises:
+        SettingError: a size, rate or aspect that a file cannot have.
+    """
     if size_px % 2 or not 64 <= size_px <= 2160:
         raise SettingError(f"size_px is {size_px}; choose an even number between 64 and 2160.")
     if not 1 <= fps <= 120:
@@ -50,7 +54,7 @@ def write_video(
     if not 0.25 <= aspect <= 4:
         raise SettingError(f"aspect is {aspect}; choose a width / height between 0.25 and 4.")
     frames = iter_frames(video, size_px=size_px, fps=fps, aspect=aspect)
-    _write(path, frames, frame_shape_px(size_px, aspect), fps, crf)
+    _write(path, frames, frame_shape_px(size_px, aspect), fps)
 
 
 def write_grey_video(
@@ -59,7 +63,7 @@ def write_grey_video(
     """A video that shows nothing, to find out what a model guesses without seeing."""
     grey = np.full((size_px, size_px, 3), GREY, np.uint8)  # (H, W, 3)
     frames = itertools.repeat(grey, round(duration_s * fps))
-    _write(path, frames, (size_px, size_px), fps, crf=18)
+    _write(path, frames, (size_px, size_px), fps)
 
 
 def _write(
@@ -67,10 +71,9 @@ def _write(
     frames: Iterable[np.ndarray],
     shape_px: tuple[int, int],
     fps: int,
-    crf: int,
 ) -> None:
     with av.open(os.fspath(path), "w", format="mp4", options={"movflags": "+faststart"}) as file:
-        stream = file.add_stream("libx264", rate=fps, options={"crf": str(crf)})
+        stream = file.add_stream("libx264", rate=fps, options={"crf": QUALITY})
         stream.height, stream.width = shape_px
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, fps)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from apollo.cartoon.talk import phrases_en, phrases_zh, wordings_en, wordings_zh
+from apollo.cartoon.talk.phrases import Phrases
 from apollo.cartoon.world.scenes import Scene, Video
 
-LANGUAGES = ("en", "zh")
 WORDINGS = ("train", "held-out")
 
 
@@ -31,19 +30,14 @@ class Asked:
     absent: bool = False
 
 
-Chat = tuple[tuple[str, ...], tuple[str, ...], str]
-
-
 @dataclass(frozen=True)
 class Asking:
     """All that an asker needs: random picks, the video, and one language to ask in."""
 
     rng: np.random.Generator
     video: Video
-    say: Any  # the module `phrases` or `phrases_zh`
-    wordings: Mapping[str, Sequence[str]]
-    chat: Sequence[Chat]
-    held_out: bool  # wordings that training never sees
+    say: Phrases
+    wordings: str = "train"  # or "held-out": those that training never sees
     of: Scene | None = None  # what "it" means, in a follow-up question
 
     def chance(self, share: float) -> bool:
@@ -61,29 +55,14 @@ class Asking:
     def single(self) -> bool:
         return len(self.video.scenes) == 1
 
-    def fill(self, key: str, scene: Scene | None = None, **more: str) -> str:
+    def fill(self, key: str, scene: Scene | None = None, /, **more: str) -> str:
         """One wording of `key`, about the main object of a scene."""
         names = {}
         if scene is not None:
             colour = None if key.startswith("colour") else scene.colour
             names = self.say.names(scene.object, colour, scene.count)
-        template: str = self.choice(self.wordings[key])
+        template: str = self.choice(self.say.questions[key][self.wordings])
         return template.format(**{**names, **more})
 
 
 Asker = Callable[[Asking], Asked | None]
-
-
-def asking(
-    rng: np.random.Generator,
-    video: Video,
-    *,
-    language: str = "en",
-    wordings: str = "train",
-    of: Scene | None = None,
-) -> Asking:
-    assert language in LANGUAGES and wordings in WORDINGS, (language, wordings)
-    say, book = (phrases_en, wordings_en) if language == "en" else (phrases_zh, wordings_zh)
-    held_out = wordings == "held-out"
-    table = book.HELD_OUT if held_out else book.TRAIN
-    return Asking(rng, video, say, table, book.CHAT, held_out, of)

@@ -9,6 +9,7 @@ Odd: wrong options are of the right one's kind; what another scene of the video 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from apollo.cartoon.talk.asking import Asked, Asker, Asking
@@ -16,28 +17,25 @@ from apollo.cartoon.world.facts import (
     BACKGROUNDS,
     COLOURS,
     COUNTS,
-    ENTER_MOTIONS,
-    LEAVE_MOTIONS,
     MOTIONS,
+    OBJECT_BY_NAME,
     OBJECTS,
+    PASSING_MOTIONS,
     POSITIONS,
     RELATIONS,
     WORDS,
 )
-from apollo.cartoon.world.scenes import CLIP_DURATION_S, Scene, can_move
+from apollo.cartoon.world.scenes import CLIP_DURATION_S, Scene, Video, can_move
 from apollo.data.choices import LETTERS, question_text
 
 NUM_OPTIONS = (3, 5)  # least and most
 OBJECT_KINDS = ("object", "first", "last", "next", "before", "at", "second_object")
+NOTHING = ("nothing_else", "nothing_after", "nothing_before", "empty", "no_text")
 OPTION_KINDS = (
     *OBJECT_KINDS,
     *("count", "motion", "background", "colour", "word", "position", "relation", "passing"),
     *("when", "num_scenes"),
 )
-
-
-def _changed(scene: Scene, **changes: Any) -> Scene:
-    return Scene(**{**scene.__dict__, **changes})
 
 
 def _objects(a: Asking) -> list[str]:
@@ -48,15 +46,14 @@ def _objects(a: Asking) -> list[str]:
     others = a.rng.choice(names, 6, replace=False).tolist()
     like = a.choice(scenes)
     strangers = [
-        _changed(like, object=name, second_object=None, relation=None, colour=_colour(a, name))
+        replace(like, object=name, second_object=None, relation=None, colour=_colour(a, name))
         for name in others
     ]
-    return [a.say.object_answer(scene) for scene in (*scenes, *strangers)]
+    return [a.say.scene_answer("object", scene) for scene in (*scenes, *strangers)]
 
 
 def _colour(a: Asking, name: str) -> str | None:
-    is_shape = next(thing.is_shape for thing in OBJECTS if thing.singular == name)
-    return a.choice(list(COLOURS)) if is_shape else None
+    return a.choice(list(COLOURS)) if OBJECT_BY_NAME[name].is_shape else None
 
 
 def _things(a: Asking) -> list[str]:
@@ -74,21 +71,20 @@ def _shuffled(a: Asking, items: Iterable[Any]) -> list[Any]:
     return [items[i] for i in a.rng.permutation(len(items))]
 
 
-def _of_scene(kind: str, slot: str, values: Iterable[Any]) -> Callable[[Asking, Scene], list[str]]:
-    """Answers about a scene with another value in one slot; the video's own values first."""
+def _of_scene(kind: str, values: Iterable[Any]) -> Callable[[Asking, Scene], list[str]]:
+    """Answers about a scene in which one fact is another; the video's own values first."""
 
     def pool(a: Asking, scene: Scene) -> list[str]:
-        own = [getattr(other, slot) for other in a.video.scenes]
+        own = [getattr(other, kind) for other in a.video.scenes]
         mixed = [value for value in (*own, *_shuffled(a, values)) if value is not None]
-        answer = getattr(a.say, f"{kind}_answer")
-        return [answer(_changed(scene, **{slot: value})) for value in mixed]
+        return [a.say.scene_answer(kind, replace(scene, **{kind: value})) for value in mixed]
 
     return pool
 
 
 def _motions(a: Asking, scene: Scene) -> list[str]:
     names = [m.name for m in MOTIONS if can_move(scene.object, m.name)]
-    return _of_scene("motion", "motion", names)(a, scene)
+    return _of_scene("motion", names)(a, scene)
 
 
 def _times(a: Asking, scene: Scene) -> list[str]:
@@ -96,30 +92,34 @@ def _times(a: Asking, scene: Scene) -> list[str]:
     spans = [(start_s, end_s) for start_s, end_s, _ in a.video.seen_spans()]
     step_s = CLIP_DURATION_S
     more = [(i * step_s, (i + n) * step_s) for i in range(a.video.num_clips + 2) for n in (1, 2, 3)]
-    return [a.say.span_answer(*span) for span in (*spans, *_shuffled(a, more))]
+    return [
+        a.say.answer("span", start_s=start_s, end_s=end_s)
+        for start_s, end_s in (*spans, *_shuffled(a, more))
+    ]
 
 
 def _passings(a: Asking, scene: Scene, answer: str) -> list[str]:
-    sides = [a.say.side_answer(_changed(scene, motion=m)) for m in ENTER_MOTIONS + LEAVE_MOTIONS]
+    sides = [a.say.scene_answer("side", replace(scene, motion=m)) for m in PASSING_MOTIONS]
     if answer in sides:
-        return [*_shuffled(a, sides), a.say.EMPTY]
-    return [a.say.moment_answer(2.0 * i) for i in _shuffled(a, range(a.video.num_clips + 3))]
+        return [*_shuffled(a, sides), a.say.answer("empty")]
+    borders_s = [i * CLIP_DURATION_S for i in range(a.video.num_clips + 3)]
+    return [a.say.answer("moment", t_s=t_s) for t_s in _shuffled(a, borders_s)]
 
 
 def _relations(a: Asking, scene: Scene, answer: str) -> list[str]:
-    if answer != a.say.relation_answer(scene):
+    if answer != a.say.scene_answer("relation", scene):
         return _things(a)
-    names = [name for name in RELATIONS if name != "follows"]
-    return _shuffled(a, (a.say.relation_answer(_changed(scene, relation=n)) for n in names))
+    others = [replace(scene, relation=name) for name in RELATIONS if name != "follows"]
+    return _shuffled(a, [a.say.scene_answer("relation", other) for other in others])
 
 
 SCENE_POOLS: dict[str, Callable[[Asking, Scene], list[str]]] = {
-    "count": _of_scene("count", "count", COUNTS),
+    "count": _of_scene("count", COUNTS),
     "motion": _motions,
-    "background": _of_scene("background", "background", [b.name for b in BACKGROUNDS]),
-    "colour": _of_scene("colour", "colour", COLOURS),
-    "word": _of_scene("word", "word", WORDS),
-    "position": _of_scene("position", "position", POSITIONS),
+    "background": _of_scene("background", [b.name for b in BACKGROUNDS]),
+    "colour": _of_scene("colour", COLOURS),
+    "word": _of_scene("word", WORDS),
+    "position": _of_scene("position", POSITIONS),
     "when": _times,
 }
 
@@ -127,9 +127,9 @@ SCENE_POOLS: dict[str, Callable[[Asking, Scene], list[str]]] = {
 def _pool(a: Asking, kind: str, asked: Asked) -> list[str]:
     """Answers of the same kind, the most tempting first; the right one may be among them."""
     if kind == "num_scenes":
-        number = (a.video.scenes * 5)[:5]
-        videos = [type(a.video)(number[:n]) for n in range(1, 6)]
-        return _shuffled(a, (a.say.num_scenes_answer(video) for video in videos))
+        scenes = (a.video.scenes * 5)[:5]
+        videos = [Video(scenes[:number]) for number in range(1, 6)]
+        return _shuffled(a, [a.say.video_answer("num_scenes", video) for video in videos])
     if kind == "second_object":
         return _things(a)
     if kind in OBJECT_KINDS:
@@ -146,8 +146,7 @@ def _pool(a: Asking, kind: str, asked: Asked) -> list[str]:
 
 def options_for(a: Asking, kind: str, asked: Asked, number: int) -> list[str] | None:
     """`number` different options, the right one among them, in random order."""
-    nothing = (a.say.NOTHING_ELSE, a.say.NOTHING_AFTER, a.say.NOTHING_BEFORE, a.say.EMPTY)
-    if asked.answer in nothing or asked.answer == a.say.NO_TEXT:
+    if asked.answer in [a.say.answer(key) for key in NOTHING]:
         return None
     wrong = [text for text in dict.fromkeys(_pool(a, kind, asked)) if text != asked.answer]
     if len(wrong) < number - 1:

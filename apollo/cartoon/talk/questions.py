@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from apollo.cartoon.talk import phrases_en, phrases_zh, wordings_en, wordings_zh
-from apollo.cartoon.talk.asking import LANGUAGES, Asker, asking
+from apollo.cartoon.talk.asking import Asker, Asking
 from apollo.cartoon.talk.multiple_choice import ask_choice
+from apollo.cartoon.talk.phrases import CHINESE, PHRASES
 from apollo.cartoon.talk.scene_questions import (
     about,
     ask_count,
@@ -131,7 +131,7 @@ def conversation(
     names = list(KINDS if kinds is None else kinds)
     weights = np.array([KINDS[name][1] for name in names])
     weights /= weights.sum()
-    a = asking(rng, video, language=language, wordings=wordings)
+    a = Asking(rng, video, PHRASES[language], wordings)
     seen: set[str] = set()
     result: list[Turn] = []
     of: Scene | None = None
@@ -159,20 +159,20 @@ def _vocabulary() -> Iterator[str]:
     for thing in OBJECTS:
         yield from (thing.singular, thing.plural, thing.zh)
         yield f"A {thing.singular} and the {thing.singular}, three {thing.plural}."
-        yield phrases_zh.a_noun(thing.singular)
+        yield CHINESE.a_noun(thing.singular)
     yield from (f'The text says "{word}". 文字是“{word}”。' for word in WORDS)
     yield from (f"The background is {b.is_phrase}. It is {b.where}." for b in BACKGROUNDS)
     yield from (f"背景是{b.zh_is}。{b.zh_where}" for b in BACKGROUNDS)
     yield from (f"It {m.singular}. They {m.plural}. 它{m.zh}。" for m in MOTIONS)
-    yield from (phrases_en.sentence(place) for _, _, place in POSITIONS.values())
-    yield from (phrases_en.sentence(phrase) for phrase in RELATIONS.values())
+    for phrase in (*(place for _, _, place in POSITIONS.values()), *RELATIONS.values()):
+        yield f"{phrase[0].upper()}{phrase[1:]}."
     yield from (f"{name} {name.capitalize()}" for name in (*COLOURS, *COUNTS.values()))
-    for say in (phrases_en, phrases_zh):
-        yield from (say.span_answer(t, t + 2) for t in range(0, 24))
-        yield from (say.moment_answer(t) for t in range(0, 24))
-    for book in (wordings_en, wordings_zh):
-        for questions, _, answer in book.CHAT:
-            yield from (*questions, answer)
+    for say in PHRASES.values():
+        yield from (say.answer("span", start_s=t_s, end_s=t_s + 2) for t_s in range(24))
+        yield from (say.answer("moment", t_s=t_s) for t_s in range(24))
+    for say in PHRASES.values():
+        for chat in say.chat:
+            yield from (*chat["train"], chat["answer"])
 
 
 def all_texts(num_videos: int = 3000, seed: int = 0) -> Iterator[str]:
@@ -181,7 +181,7 @@ def all_texts(num_videos: int = 3000, seed: int = 0) -> Iterator[str]:
     rng = np.random.default_rng(seed)
     for i in range(num_videos):
         video = video_from_seed(seed + i)
-        language = LANGUAGES[i % 4 == 3]
+        language = "zh" if i % 4 == 3 else "en"
         for turn in conversation(rng, video, turns=8, language=language, follow_ups=i % 8 < 4):
             yield turn.question
             yield turn.answer

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from apollo.cartoon.talk.asking import Asked, Asker, Asking
-from apollo.cartoon.world.facts import ENTER_MOTIONS, LEAVE_MOTIONS
+from apollo.cartoon.world.facts import ENTER_MOTIONS, PASSING_MOTIONS
 from apollo.cartoon.world.scenes import Scene
 
 NOTHING_ELSE_SHARE = 0.4  # of the scenes without a second object are asked about it
@@ -29,7 +29,7 @@ def about(kind: str, applies: Callable[[Scene], bool] | None = None) -> Asker:
             key = kind
         else:
             key = f"{kind} of"
-        answer = getattr(a.say, f"{kind}_answer")(scene)
+        answer = a.say.scene_answer(kind, scene)
         return Asked(a.fill(key, scene), answer, scene.object, scene, scene)
 
     return ask
@@ -45,18 +45,18 @@ def ask_count(a: Asking) -> Asked | None:
         question = a.fill("count of", scene)
     else:
         question = a.fill("count" if a.of is None else "count it", scene)
-    return Asked(question, a.say.count_answer(scene), scene.object, scene, scene)
+    return Asked(question, a.say.scene_answer("count", scene), scene.object, scene, scene)
 
 
 def ask_word(a: Asking) -> Asked | None:
     scene = a.scene()
-    if a.of is not None:
-        return Asked(a.fill("word it", scene), a.say.word_answer(scene), scene.object, scene, scene)
-    if a.single:
-        return Asked(a.fill("word"), a.say.word_answer(scene), "all", about=scene)
-    if a.chance(0.5):
-        return Asked(a.fill("words"), a.say.words_answer(a.video), "all")
-    return Asked(a.fill("word of", scene), a.say.word_answer(scene), scene.object, scene, scene)
+    answer = a.say.scene_answer("word", scene)
+    if a.of is None and a.single:
+        return Asked(a.fill("word"), answer, "all", about=scene)
+    if a.of is None and a.chance(0.5):
+        return Asked(a.fill("words"), a.say.video_answer("words", a.video), "all")
+    key = "word of" if a.of is None else "word it"
+    return Asked(a.fill(key, scene), answer, scene.object, scene, scene)
 
 
 def ask_second(a: Asking) -> Asked | None:
@@ -66,7 +66,7 @@ def ask_second(a: Asking) -> Asked | None:
         return None
     generic = a.single and a.chance(GENERIC_SHARE)
     question = a.fill("second_object" if generic else "second_object of", scene)
-    return Asked(question, a.say.second_answer(scene), scene.object, about=scene)
+    return Asked(question, a.say.scene_answer("second_object", scene), scene.object, about=scene)
 
 
 def ask_relation(a: Asking) -> Asked | None:
@@ -85,25 +85,25 @@ def ask_relation(a: Asking) -> Asked | None:
         return Asked(question, a.say.thing_answer(*main), f"of {scene.object}", scene, scene)
     if which == 0:
         question = a.fill("relation of", scene, other=a.say.the(*second))
-        return Asked(question, a.say.relation_answer(scene), scene.object, scene, scene)
+        return Asked(question, a.say.scene_answer("relation", scene), scene.object, scene, scene)
     relation, other, wanted = scene.relation, second, main
     if which == 1:  # the other way round
         relation, other, wanted = OPPOSITE[scene.relation], main, second
     question = a.fill(
-        "relation to", relation=a.say.relation_phrase(relation), other=a.say.the(*other)
+        "relation to", relation=a.say.called["relation"][relation], other=a.say.the(*other)
     )
     return Asked(question, a.say.thing_answer(*wanted), f"{relation} {other[0]}", about=scene)
 
 
 def ask_passing(a: Asking) -> Asked | None:
     """From or to which side something comes or goes, and at which second."""
-    spans = [s for s in a.video.seen_spans() if s[2].motion in ENTER_MOTIONS + LEAVE_MOTIONS]
+    spans = [s for s in a.video.seen_spans() if s[2].motion in PASSING_MOTIONS]
     if not spans:
         return None
     start_s, end_s, scene = a.choice(spans)
     what = "enter" if scene.motion in ENTER_MOTIONS else "leave"
     if a.chance(0.5):
-        question = a.fill(f"{what} side of", scene)
-        return Asked(question, a.say.side_answer(scene), f"side {scene.object}", scene, scene)
-    answer = a.say.moment_answer(start_s if what == "enter" else end_s)
+        question, answer = a.fill(f"{what} side of", scene), a.say.scene_answer("side", scene)
+        return Asked(question, answer, f"side {scene.object}", scene, scene)
+    answer = a.say.answer("moment", t_s=start_s if what == "enter" else end_s)
     return Asked(a.fill(f"{what} when of", scene), answer, f"time {scene.object}", scene, scene)

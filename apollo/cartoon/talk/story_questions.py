@@ -21,7 +21,7 @@ def whole(kind: str, *, least_scenes: int = 1) -> Asker:
     def ask(a: Asking) -> Asked | None:
         if len(a.video.scenes) < least_scenes:
             return None
-        return Asked(a.fill(kind), getattr(a.say, f"{kind}_answer")(a.video))
+        return Asked(a.fill(kind), a.say.video_answer(kind, a.video))
 
     return ask
 
@@ -33,7 +33,8 @@ def edge(kind: str, at: int) -> Asker:
         if a.single:
             return None
         scene = a.video.scenes[at]
-        return Asked(a.fill(kind), a.say.object_answer(scene), scene=_named(scene), about=scene)
+        answer = a.say.scene_answer("object", scene)
+        return Asked(a.fill(kind), answer, scene=_named(scene), about=scene)
 
     return ask
 
@@ -59,10 +60,10 @@ def neighbour(kind: str, step: int) -> Asker:
             at = a.choice([i for i in range(len(scenes)) if i != last])
         question = a.fill(f"{kind} {'of' if a.of is None else 'it'}", scenes[at])
         if at == last:
-            nothing = a.say.NOTHING_AFTER if step > 0 else a.say.NOTHING_BEFORE
+            nothing = a.say.answer("nothing_after" if step > 0 else "nothing_before")
             return Asked(question, nothing, scenes[at].object, absent=True)
         there = scenes[at + step]
-        answer = a.say.object_answer(there)
+        answer = a.say.scene_answer("object", there)
         return Asked(question, answer, scenes[at].object, _named(there), there)
 
     return ask
@@ -71,7 +72,7 @@ def neighbour(kind: str, step: int) -> Asker:
 def ask_when(a: Asking) -> Asked | None:
     spans = [span for span in a.video.seen_spans() if a.of is None or span[2] == a.of]
     start_s, end_s, scene = a.choice(spans)
-    answer = a.say.span_answer(start_s, end_s)
+    answer = a.say.answer("span", start_s=start_s, end_s=end_s)
     if a.of is None and scene.word and not scene.empty_s and a.chance(0.3):
         return Asked(a.fill("when_word", word=scene.word), answer, scene.word, about=scene)
     key = "when of" if a.of is None else "when it"
@@ -88,7 +89,7 @@ def ask_at(a: Asking) -> Asked | None:
     if any(abs(second - border_s) < CLOSE_S for border_s in borders_s):
         return None
     shown = [scene for start_s, end_s, scene in spans if start_s <= second < end_s]
-    answer = a.say.object_answer(shown[0]) if shown else a.say.EMPTY
+    answer = a.say.scene_answer("object", shown[0]) if shown else a.say.answer("empty")
     scene = _named(shown[0]) if shown else None
     there = shown[0] if shown else None
     return Asked(a.fill("at", second=str(second)), answer, str(second), scene, there)
@@ -108,18 +109,17 @@ def an_absent_thing(a: Asking) -> tuple[str, str | None]:
 def ask_not_shown(a: Asking) -> Asked | None:
     """Asks about a thing as if it were there."""
     name, colour = an_absent_thing(a)
-    template: str = a.choice(a.wordings[a.choice(ABSENT_KINDS)])
-    question = template.format(**a.say.names(name, colour))
-    answer = a.say.not_shown_answer(name, colour)
+    question = a.fill(a.choice(ABSENT_KINDS), **a.say.names(name, colour))
+    answer = a.say.answer("not_shown", noun=a.say.noun(name, colour))
     return Asked(question, answer, f"{name} {colour}", absent=True)
 
 
 def ask_unknown(a: Asking) -> Asked | None:
     question = a.fill("unknown") if a.chance(0.4) else a.fill("unknown of", a.scene())
-    return Asked(question, a.say.UNKNOWN, question)
+    return Asked(question, a.say.answer("unknown"), question)
 
 
 def ask_chat(a: Asking) -> Asked | None:
-    which = int(a.rng.integers(len(a.chat)))
-    train, held_out, answer = a.chat[which]
-    return Asked(a.choice(held_out if a.held_out else train), answer, str(which))
+    which = int(a.rng.integers(len(a.say.chat)))
+    chat = a.say.chat[which]
+    return Asked(a.choice(chat[a.wordings]), chat["answer"], str(which))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from apollo.cartoon.talk import phrases_zh
+from apollo.cartoon.talk.phrases import CHINESE
 from apollo.cartoon.world.facts import (
     BACKGROUNDS,
     COLOUR_ZH,
@@ -20,7 +20,7 @@ from apollo.cartoon.world.facts import (
     RELATION_ZH,
 )
 
-CHINESE = re.compile(r"[\u4e00-\u9fff]")
+CHINESE_SIGN = re.compile(r"[\u4e00-\u9fff]")
 
 
 def _names() -> Iterator[str]:
@@ -32,7 +32,7 @@ def _names() -> Iterator[str]:
         yield from (background.zh_is, background.zh_where)
     yield from (*POSITION_ZH.values(), *RELATION_ZH.values(), "它们", "它")
     measures = {thing.zh_measure for thing in OBJECTS} | {"个"}
-    yield from (f"{n}{measure}" for n in phrases_zh.NUMBERS.values() for measure in measures)
+    yield from (f"{n}{measure}" for n in CHINESE.called["number"].values() for measure in measures)
 
 
 NAMES = re.compile("|".join(sorted(set(_names()), key=lambda name: (-len(name), name))))
@@ -41,6 +41,6 @@ BORDERS = re.compile(rf"({NAMES.pattern}|[，。？！“”、：；\sA-Za-z0-9
 
 def pieces_of(text: str) -> list[str]:
     """The text itself, or its names and what lies between them if it is Chinese."""
-    if not CHINESE.search(text):
+    if not CHINESE_SIGN.search(text):
         return [text]
     return [piece for piece in BORDERS.split(text) if piece]

@@ -21,9 +21,8 @@ SECOND_SHARE = 0.4  # of questions about what is there, where a scene has two ob
 
 
 def _answer(a: Asking, want: bool, *, exists: bool = False) -> str:
-    yes, no = (a.say.IS_THERE, a.say.IS_NOT_THERE) if exists else (a.say.YES, a.say.NO)
-    answer: str = yes if want else no
-    return answer
+    yes, no = ("is_there", "is_not_there") if exists else ("yes", "no")
+    return a.say.answer(yes if want else no)
 
 
 def _where(scene: Scene | None, want: bool) -> dict[str, Any]:
@@ -51,8 +50,8 @@ def _ask_background(a: Asking, want: bool) -> Asked:
     others = [b.name for b in BACKGROUNDS if b.name != scene.background]
     name = scene.background if want else a.choice(others)
     key = "yes background" if a.single else "yes background of"
-    question = a.fill(key, scene, bg=a.say.background_name(name))
-    answer = a.say.so(a.say.background_answer(scene), want)
+    question = a.fill(key, scene, bg=a.say.called["background"][name])
+    answer = a.say.so(a.say.scene_answer("background", scene), want)
     return Asked(question, answer, f"background {scene.object} {name}", about=scene)
 
 
@@ -60,8 +59,9 @@ def _ask_motion(a: Asking, want: bool) -> Asked:
     scene = a.scene()
     others = [m.name for m in MOTIONS if can_move(scene.object, m.name) and m.name != scene.motion]
     motion = scene.motion if want else a.choice(others)
-    question = a.fill("yes motion", scene, **a.say.motion_words(motion, scene.count))
-    answer = a.say.so(a.say.motion_answer(scene), want)
+    verb, base = (a.say.verb(motion, count) for count in (scene.count, 2))
+    question = a.fill("yes motion", scene, verb=verb, base=base)
+    answer = a.say.so(a.say.scene_answer("motion", scene), want)
     return Asked(question, answer, f"motion {scene.object} {motion}", about=scene)
 
 
@@ -86,7 +86,7 @@ def _ask_relation(a: Asking, want: bool) -> Asked | None:
     if a.chance(0.5):
         main, second, relation = second, main, OPPOSITE[relation]
     question = a.fill(
-        "yes relation", the=main, other=second, relation=a.say.relation_phrase(relation)
+        "yes relation", the=main, other=second, relation=a.say.called["relation"][relation]
     )
     return Asked(
         question,
@@ -102,8 +102,8 @@ def _ask_count(a: Asking, want: bool) -> Asked | None:
         return None
     others = [count for count in COUNTS if count not in (1, scene.count)]
     count = scene.count if want else a.choice(others)
-    question = a.fill("yes count", scene, number=a.say.number(count))
-    answer = a.say.so(a.say.count_answer(scene), want)
+    question = a.fill("yes count", scene, number=a.say.called["number"][count])
+    answer = a.say.so(a.say.scene_answer("count", scene), want)
     return Asked(question, answer, f"count {scene.object} {count}", about=scene)
 
 
@@ -113,7 +113,7 @@ def _ask_colour(a: Asking, want: bool) -> Asked | None:
         return None
     colour = scene.colour if want else a.choice([c for c in COLOURS if c != scene.colour])
     question = a.fill("yes colour", **a.say.names(scene.object, colour))
-    answer = a.say.so(a.say.colour_answer(scene), want)
+    answer = a.say.so(a.say.scene_answer("colour", scene), want)
     return Asked(question, answer, f"colour {scene.object} {colour}", about=scene)
 
 
@@ -125,8 +125,8 @@ def _ask_order(a: Asking, want: bool) -> Asked | None:
     the = [a.say.the(scene.object, scene.colour, scene.count) for scene in scenes]
     question = a.fill("yes order", scenes[0], other=the[1])
     starts_s = {scene.object: start_s for start_s, _, scene in a.video.seen_spans()}
-    told = [part for scene in scenes for part in (scene, starts_s[scene.object])]
-    answer = a.say.so(a.say.order_answer(*told), want)
+    first_s, other_s = (starts_s[scene.object] for scene in scenes)
+    answer = a.say.so(a.say.order_answer(scenes[0], first_s, scenes[1], other_s), want)
     return Asked(question, answer, f"order {the}", about=scenes[0])
 
 

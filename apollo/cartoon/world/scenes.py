@@ -24,9 +24,9 @@ from apollo.cartoon.world.facts import (
     COLOURS,
     COUNTS,
     ENTER_MOTIONS,
-    LEAVE_MOTIONS,
     MOTIONS,
     OBJECT_BY_NAME,
+    PASSING_MOTIONS,
     PLACED_MOTIONS,
     POSITIONS,
     RELATIONS_OF_MOTION,
@@ -131,12 +131,8 @@ class Video:
         which = sum(t_s >= cut_s for cut_s in self.cuts_s())
         return t_s - sum(s.duration_s for s in self.scenes[:which]), self.scenes[which]
 
-    def scene_of_clip(self, clip_index: int) -> Scene:
-        """The scene that has most of a clip."""
-        return self.within(clip_index)[1]
-
     def within(self, clip_index: int) -> tuple[float, Scene]:
-        """The same, with the time of the clip's start in it."""
+        """The scene that has most of a clip, and the time of the clip's start in it."""
         t_s = clip_index * CLIP_DURATION_S
         start_s, _, scene = next(span for span in self.spans() if t_s < span[1])
         return t_s - start_s, scene
@@ -215,7 +211,7 @@ def _sample_scene(rng: np.random.Generator, held_out: bool) -> Scene:
     durations = list(DURATION_SHARES)
     duration_s = durations[int(rng.choice(len(durations), p=list(DURATION_SHARES.values())))]
     empty_s = 0.0
-    if motion in ENTER_MOTIONS + LEAVE_MOTIONS:  # one clip of it, before or after an empty one
+    if motion in PASSING_MOTIONS:  # one clip of it, before or after an empty one
         empty_s = CLIP_DURATION_S if rng.random() < EMPTY_SHARE else 0.0
         duration_s = empty_s + CLIP_DURATION_S
     return Scene(
