@@ -41,7 +41,8 @@ def says(command: list[str | Path], folder: Path, extra: str) -> None:
     """The command ends with one sentence that names the extra."""
     text = run(command, folder, expected=2)
     if f"apollo-video[{extra}]" not in text or text.count("\n") != 1:
-        sys.exit(f"{' '.join(map(str, command))} should name the extra {extra!r} in a line:\n{text}")
+        shown = " ".join(map(str, command))
+        sys.exit(f"{shown} should name the extra {extra!r} in a line:\n{text}")
 
 
 def ask_the_page(apollo: Path, python: Path, video: Path, folder: Path) -> None:
@@ -93,10 +94,8 @@ def main() -> int:
             {"role": "assistant", "content": "A clip."},
         ]
         data.write_text(json.dumps({"video": video.name, "messages": turn}) + "\n")
-        ask: list[str | Path] = [apollo, "ask", video, "What is in the video?", "--temperature", "0"]
-        lora: list[str | Path] = [
-            *(apollo, "lora", "train", data, "--output", "lora", *SHORT)
-        ]
+        ask: list[str | Path] = [apollo, "ask", video, "What is in it?", "--temperature", "0"]
+        lora: list[str | Path] = [apollo, "lora", "train", data, "--output", "lora", *SHORT]
         check: list[str | Path] = [apollo, "train", "nano-short", "--check"]
         score: list[str | Path] = [apollo, "eval", "nano-bench", "--limit", "4", "--output", "eval"]
 

@@ -3,30 +3,32 @@
 In:  questions, an answerer and a folder.  Out: every question with its answer, in file order.
 Odd: several processes (`accelerate launch -m apollo eval ...`) take whole videos in turn and write
      files of their own; the first process waits and reads them all. Each process reads all files
-     before any writes, so that all of them agree on what is left.
+     before any writes, so that all of them agree on what is left. Torch is imported by what needs
+     it, so wrong data are told at once.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tqdm import tqdm
 
-from apollo.adapters.identity import identify
-from apollo.chat import Apollo
 from apollo.errors import VideoError
 from apollo.evaluate.protocol import EvalProtocol
 from apollo.evaluate.question_file import Question
 from apollo.evaluate.score import ScoredAnswer
 from apollo.evaluate.store import Stored, append_answers, key_of, read_answers
-from apollo.model.token_cache import file_digest
 from apollo.terminal import check_extra
 from apollo.video.reader import Video
+
+if TYPE_CHECKING:
+    from apollo.chat import Apollo
 
 LONGEST_WAIT = timedelta(days=30)  # for the slowest process; the usual limit is half an hour
 
@@ -165,6 +167,8 @@ def digest_model(model: Apollo, adapter: Path | None = None) -> str:
 
     Of a large model's weights it reads only a part, as the model's identity does.
     """
+    from apollo.adapters.identity import identify
+
     folder = model.model.source_folder
     assert folder is not None, "the model was changed after it was loaded"
     files = [file for kind in ("*.json", "*.txt") for file in sorted(folder.rglob(kind))]
@@ -172,7 +176,7 @@ def digest_model(model: Apollo, adapter: Path | None = None) -> str:
         files += sorted(file for file in adapter.iterdir() if file.is_file())
     return key_of(
         weights=identify(folder).digest,
-        files=[(file.name, file_digest(file)) for file in files],
+        files=[(file.name, hashlib.blake2b(file.read_bytes()).hexdigest()) for file in files],
         dtype=str(model.model.dtype),
         quantization=model.model.quantization,
     )

@@ -291,7 +291,12 @@ def check_describe(answer: str, video: Video) -> None:
         assert [n for b in beside for n in noun_phrases(b)] == truth(scene)[1:]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+SLOW_KINDS = {"choice": pytest.mark.slow}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=SLOW_KINDS.get(kind, ())) for kind in KINDS]
+)
 def test_every_answer_agrees_with_the_facts(kind: str) -> None:
     asked = 0
     for seed in range(24 if kind == "choice" else 240):
@@ -354,6 +359,7 @@ def test_a_kind_that_does_not_apply_is_not_asked() -> None:
     assert conversation(np.random.default_rng(0), video, turns=3, kinds=kinds) == []
 
 
+@pytest.mark.slow
 def test_the_tokenizer_text_has_every_word_that_is_ever_said() -> None:
     known = set(re.findall(r"[A-Za-z']+|\d+", " ".join(all_texts())))
     for seed in range(10_000, 10_150):
@@ -381,6 +387,7 @@ def words_of(text: str) -> set[str]:
     return set(re.findall(r"[A-Za-z']+|\d+|[\u4e00-\u9fff]", text))
 
 
+@pytest.mark.slow
 def test_held_out_wordings_use_no_new_words() -> None:
     known = {word.lower() for word in words_of(" ".join(all_texts()))}
     for seed in range(200):

@@ -141,6 +141,7 @@ def test_a_cancelled_question_frees_the_model(url: str):
     first.close(), second.close()
 
 
+@pytest.mark.slow
 def test_the_demo_answers_with_a_real_checkpoint(tmp_path: Path):
     tiny = "tests/data/golden/tiny-apollo"
     command = ["app.py", "--model", tiny, "--device", "cpu", "--port"]

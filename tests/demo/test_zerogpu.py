@@ -24,7 +24,8 @@ import apollo
 
 VIDEO = str(ROOT / "tests/data/golden/videos/v02_15fps_0p6s.mp4")
 SETTINGS = (0.4, 0.7, 256)
-pytestmark = pytest.mark.timeout(600)  # a busy machine takes minutes to import torch
+# a busy machine takes minutes to import torch
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PLAN = {"idle": True, "nvidiaIndex": 0, "nvidiaUUID": "x", "allowToken": "t"}
 
 

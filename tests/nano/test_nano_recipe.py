@@ -51,6 +51,7 @@ def test_the_short_recipe_is_the_long_one_with_fewer_steps() -> None:
         assert stage == same
 
 
+@pytest.mark.slow
 def test_clips_are_chosen_by_what_they_show() -> None:
     transforms = fresh_model(0).vision_tower.vision_processor
     facts = {

@@ -80,6 +80,7 @@ def logits(model: ApolloForCausalLM) -> torch.Tensor:
 # ---- training ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_learns_and_only_the_adapter_is_kept(data: Path) -> None:
     wanted = settings(data, steps=30)
     assert lora.train_adapter(wanted)
@@ -160,6 +161,7 @@ def test_clips_are_encoded_once_unless_the_towers_change(
     assert changed == {"llm"} | ({"vision_tower"} if "towers" in targets else set())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["8bit", "4bit"])
 def test_it_learns_on_a_quantized_base(data: Path, kind: str) -> None:
     pytest.importorskip("bitsandbytes")
@@ -216,6 +218,7 @@ def test_rehearsal_is_written_once_and_goes_on_after_a_stop(
     assert any("\u4e00" <= sign <= "\u9fff" for sign in text) and "A. " in text
 
 
+@pytest.mark.slow
 def test_nano_rehearses_half_of_the_time(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     orders: list[list[bool]] = []
     order = lora.LoraTask.order
@@ -273,6 +276,7 @@ def test_merging_wants_the_very_base(data: Path, folder: Path, monkeypatch: Any)
     merge_adapter(wanted.output, data.parent / "merged")
 
 
+@pytest.mark.slow
 def test_the_command_trains_shows_and_merges(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -337,6 +341,7 @@ def test_wrong_settings_are_one_sentence(data: Path, values: Any, words: list[st
     refused(data, SettingError, *words, **values)
 
 
+@pytest.mark.slow
 def test_another_training_in_the_folder_is_not_mixed_in(data: Path) -> None:
     lora.train_adapter(settings(data, steps=1))
     values: dict[str, Any]

@@ -124,6 +124,7 @@ def test_towers_can_be_trained(folder: Path) -> None:
     assert changed == {"vision_tower"}
 
 
+@pytest.mark.slow
 def test_micro_batches_change_nothing(folder: Path) -> None:
     whole = losses(run(recipe(folder), "whole"))
     cut = losses(run(recipe(folder, micro_batch=1), "cut"))
@@ -146,6 +147,7 @@ def test_the_best_weights_on_validation_data_are_the_result(folder: Path) -> Non
     assert torch.equal(kept[f"model.{name.replace('/', '.')}"], result[name])
 
 
+@pytest.mark.slow
 def test_a_finished_stage_is_not_run_again_and_a_stopped_one_goes_on(folder: Path) -> None:
     file = recipe(folder)
     stage = run(file, minutes=1e-6)
