@@ -155,7 +155,8 @@ def test_the_thumbnails_are_the_frames(apollo: Apollo) -> None:
 
 def test_covered_seconds(apollo: Apollo) -> None:
     def covered_s(video: Path, **sampling: Any) -> float:
-        events = list(apollo.events(video, QUESTION, sampling=Sampling(**sampling)))
+        settings = {"sampling": Sampling(**sampling), "generation": GREEDY}
+        events = list(apollo.events(video, QUESTION, **settings))
         return events[-1].stats.covered_s
 
     assert covered_s(TEN_S, start_s=1, end_s=4) == pytest.approx(3)

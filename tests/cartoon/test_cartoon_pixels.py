@@ -133,6 +133,7 @@ def test_letter_edges_lie_between_the_letters(font: int) -> None:
             assert all(ink[max(0, edge - 1) : edge + 1].sum() == 0 for edge in edges)
 
 
+@pytest.mark.slow
 def test_words_are_large_and_inside_the_frame() -> None:
     for word, seed in itertools.product(facts.WORDS, range(10)):
         scene = scene_of(word=word, look_seed=seed)
@@ -142,6 +143,7 @@ def test_words_are_large_and_inside_the_frame() -> None:
         assert (bottom - top) / image.caps_high >= 0.09
 
 
+@pytest.mark.slow
 def test_no_object_covers_the_word() -> None:
     for seed in range(400):
         video = video_from_seed(seed, num_scenes=1)

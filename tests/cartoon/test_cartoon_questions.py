@@ -333,6 +333,7 @@ def test_a_conversation_does_not_repeat_itself_and_is_reproducible() -> None:
         assert len(set(questions)) == len(questions)
 
 
+@pytest.mark.slow
 def test_a_question_has_one_answer_in_a_video() -> None:
     """Wordings of different kinds never collide, so an exact match means something."""
     for seed in range(150):

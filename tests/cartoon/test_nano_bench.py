@@ -15,6 +15,7 @@ from apollo.data.choices import LETTERS
 from apollo.video.reader import probe
 
 
+@pytest.mark.slow
 def test_the_committed_questions_are_the_ones_that_are_made() -> None:
     assert make_bench.spec_text(*make_bench.make_bench()) == bench.SPEC.read_text("utf-8")
     assert bench.SPEC.stat().st_size < 250_000
@@ -59,6 +60,7 @@ def test_options_differ_and_belong_to_the_question() -> None:
             assert len(kinds) == 1 or kinds <= {"From", "To", "Nothing"}, question
 
 
+@pytest.mark.slow
 def test_the_videos_and_the_questions_are_written_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 
 import numpy as np
+import pytest
 
 from apollo.cartoon.talk.questions import KINDS, conversation
 from apollo.cartoon.world.scenes import SPLITS, video_from_seed
@@ -17,6 +18,7 @@ NUM_CONVERSATIONS = 2000
 SAID = "ffe69e24608647c15461f9ca1f053c887ecfab263b3192380f651e43e02872a2"
 
 
+@pytest.mark.slow
 def test_every_question_and_answer_is_as_nano_learned_it() -> None:
     mixed = itertools.cycle(
         itertools.product(SPLITS, SCENES, LANGUAGES, WORDINGS, (False, True), [None])

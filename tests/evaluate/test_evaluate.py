@@ -531,6 +531,7 @@ def test_the_command_is_light_until_its_data_are_right(tmp_path: Path) -> None:
     assert done.stderr == "apollo: No such data file: gone.json; check the path.\n"
 
 
+@pytest.mark.slow
 def test_an_adapter_is_evaluated_apart_from_its_base(tmp_path: Path, nano: Any) -> None:
     import apollo
     from apollo.adapters import lora as adapters

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -39,12 +38,8 @@ def running(command: list[str], log: Path) -> Iterator[str]:
         _wait_for(url, process, log)
         yield url
     finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.terminate()  # Ctrl-C would wait for visitors that are still connected
+        process.wait(10)
 
 
 def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:

@@ -20,8 +20,8 @@ from apollo.catalog import MODELS
 from apollo.video.reader import probe
 
 NUM_CLIPS = 4  # of every video
-WORD_S = 0.06
-SLOW_WORDS = 4000  # longer than any test waits
+WORD_S = 0.03
+SLOW_WORDS = 8000  # longer than any test waits
 ELSEWHERE = "http://elsewhere.invalid/picture.png"
 MARKUP = f"""before <script>alert(1)</script> <b>bold</b> x<y ![one]({ELSEWHERE}) ![two][here]
 

@@ -138,6 +138,7 @@ def test_the_layers_that_are_not_recorded_as_unused_all_run(sized: Any) -> None:
     assert f"vision_model.encoder.layers.{siglip.num_layers_run}." in unused
 
 
+@pytest.mark.slow
 def test_features_have_the_recorded_shape_and_width(sized: Any) -> None:
     size, built = sized
     pixels = [

@@ -44,6 +44,7 @@ def chats_of(seed: int, **more: Any) -> tuple[Video, list[list[Turn]]]:
     return video, [[turn] for turn in conversation(rng, video, turns=20, **more)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_word_of_a_fact_attends_to_the_token_that_says_it(
     tokenizer: Any, language: str

@@ -56,6 +56,7 @@ def test_the_checkpoint_is_small_and_holds_no_code() -> None:
     assert sum(file.stat().st_size for file in files) < 25 * 10**6
 
 
+@pytest.mark.slow
 def test_every_example_question_is_answered_rightly_three_times_out_of_three(nano: Any) -> None:
     assert len(demo_examples()) >= 3
     for file, question in demo_examples():

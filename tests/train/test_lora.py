@@ -103,6 +103,7 @@ def test_it_learns_and_only_the_adapter_is_kept(data: Path) -> None:
     assert taught.answer(SHORT, QUESTION, generation=GREEDY) == plain
 
 
+@pytest.mark.slow
 def test_the_base_in_memory_stays_as_it_is(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[ApolloForCausalLM] = []
     read = lora.LoraTask.base_model
@@ -138,6 +139,7 @@ def test_a_stopped_training_goes_on_and_ends_the_same(data: Path) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("targets", "num_clips"), [(("llm",), 3), (("llm", "towers"), 0)])
 def test_clips_are_encoded_once_unless_the_towers_change(
     data: Path, monkeypatch: pytest.MonkeyPatch, targets: tuple[str, ...], num_clips: int
@@ -245,6 +247,7 @@ def test_rehearsal_comes_after_all_checks(data: Path, monkeypatch: pytest.Monkey
 # ---- merge and show ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_merged_model_is_the_adapter_without_one(data: Path) -> None:
     wanted, merged = settings(data, steps=10), data.parent / "merged"
     lora.train_adapter(wanted)

@@ -97,6 +97,7 @@ def test_the_trained_parts_change_the_frozen_ones_do_not_and_the_loss_falls(fold
     assert list((stage / "tensorboard").glob("events.*"))
 
 
+@pytest.mark.slow
 def test_a_video_is_read_once_when_the_towers_are_frozen(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
