@@ -1,15 +1,12 @@
 """A generated cartoon world: videos whose every fact is known, with questions and answers.
 
-things     the objects and their names
-facts      the rest of the vocabulary: colours, backgrounds, motions, words, positions
-world      Scene and Video, and how they are sampled; which combinations are held out
-layout     where everything of a scene is at a moment, in units of the frame's height
-sprites    pictures of objects and shapes; backdrops: of backgrounds; lettering: of words
-render     frames and clips; labels: what they show, per patch and per clip
-phrases    facts as English; templates: how questions are asked
-questions  whole conversations, from the parts in asking and yes_no
-encode     a video file; make_sprites: rebuilds the sprite sheet from an emoji font
-samples    all of it as tensors for training, the only module here that imports torch
+world  what can be shown (vocabulary.toml, facts) and how videos are sampled from seeds (scenes);
+       some combinations are held out from training
+draw   layout -> placement -> render: frames, from sprites, backdrops and lettering; labels: the
+       same as numbers, per patch and per clip; video_file: as MP4
+talk   phrases: facts as text, from wordings/*.toml; questions: conversations; judge: whether an
+       answer is right
+bench  nano-bench; rehearsal: data that LoRA training mixes in
 
-In: an integer seed. Out: pixels, labels and text that agree.
+In: an integer seed. Out: pixels, labels and text that agree. Nothing here imports torch.
 """

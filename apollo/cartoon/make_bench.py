@@ -72,7 +72,7 @@ def _a_question(a: Asking, category: str, seen: set[str]) -> tuple[str, list[str
     for _ in range(TRIES):
         kind = a.choice(KINDS[category])
         asked = ASKERS[kind](a)
-        belongs = BELONGS.get((category, kind), lambda _: True)
+        belongs = BELONGS.get((category, kind), lambda asked: True)
         if asked is None or not belongs(asked) or f"{kind} {asked.subject}" in seen:
             continue
         options = options_for(a, kind, asked, NUM_OPTIONS)

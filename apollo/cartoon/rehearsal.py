@@ -1,8 +1,8 @@
-"""Cartoon questions that apollo-nano knows, to be trained on again beside something new.
+"""Conversations that apollo-nano knows, mixed into LoRA training so that it does not forget them.
 
 In:  a folder.   Out: short videos in it, and a data file of conversations about them.
-Odd: everything is made from fixed seeds and only once. A video has its name when it is whole, and
-the data file comes last, so a stopped start goes on where it was.
+Odd: everything is made from fixed seeds, and only once: files are written whole and the data file
+last, so an interrupted call is continued by the next.
 """
 
 from __future__ import annotations

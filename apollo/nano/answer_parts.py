@@ -2,7 +2,7 @@
 
 In:  a Turn and its Video.  Out: a plainer Turn, and parts with the clips they are about.
 Odd: "It moves to the left, so no." and "It moves to the left (B)" tell a fact first, in the words
-of the open question; only then comes what the question wanted.
+of an open question's answer; the conclusion comes after it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Part(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """What an answer tells first: a turn with the open question's kind, and where its words end.
+    """What an answer tells first: a turn with the open question's kind, and where the fact ends.
 
-    The words that follow from it begin at character `concluded`.
+    The conclusion begins at character `concluded`.
     """
 
     turn: Turn
@@ -49,7 +49,7 @@ class Fact(NamedTuple):
 
 
 def told_fact(turn: Turn) -> Fact:
-    """The whole answer, unless something follows from what it tells."""
+    """The whole answer, or what comes before its conclusion."""
     found = TOLD_FIRST.search(turn.answer) if turn.kind in ("choice", "yesno") else None
     if found is None:
         return Fact(turn, len(turn.answer), len(turn.answer))
@@ -64,7 +64,7 @@ def clips_of(scene: Scene, video: Video) -> Clips:
 
 
 def asked_scene(turn: Turn, video: Video) -> Scene | None:
-    """The scene that the question names something of, which for "what comes next" is another."""
+    """The scene that the question names: for "what comes next?" the one before the answer's."""
     if turn.about is None or turn.kind not in ("next", "before"):
         return turn.about
     step = -1 if turn.kind == "next" else 1
@@ -72,9 +72,9 @@ def asked_scene(turn: Turn, video: Video) -> Scene | None:
 
 
 def parts_of(turn: Turn, video: Video, other: Scene | None = None) -> list[Part]:
-    """The parts of a fact, each about clips of its own.
+    """The parts of a fact, each about other clips.
 
-    `other`: which scene a question about the order of two names besides the one it is about.
+    `other`: the second scene of a question about the order of two.
     """
     about = turn.about
     if turn.kind == "at" and about is not None:

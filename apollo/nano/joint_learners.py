@@ -1,10 +1,8 @@
-"""The two halves meet: the connector learns the LLM's words, then both learn from real clips.
+"""The stages that train the connector, then connector and LLM together.
 
-slots     clips -> facts: latent k gives fact k, through linear heads that are dropped later
-connect   clips -> the oracle's vectors: what latent k says, said as the LLM says it
-joint     conversations about videos, loss on the answers (towers frozen)
-places    as connect, towards what the LLM became in joint, on clips that come too seldom before
-polish    as joint
+SlotLearner     stage slots: latent k gives fact k, through linear heads that are dropped later
+ConnectLearner  stages connect and places: latent k gives the oracle's vector of fact k
+JointLearner    stages joint and polish: conversations about videos, the towers frozen
 """
 
 from __future__ import annotations
@@ -22,14 +20,14 @@ from apollo.cartoon.draw.render import clip_times_s
 from apollo.cartoon.world.facts import SLOT_SIZES
 from apollo.nano.attention_loss import conversation_loss
 from apollo.nano.language_learner import OBJECT_SLOT, LanguageLearner, chat_sample
-from apollo.nano.samples import SEED_STRIDE, Batch, a_clip, frames_at, sample_aspect, video_pixels
-from apollo.train.task import Metrics
+from apollo.nano.samples import SEED_STRIDE, a_clip, frames_at, sample_aspect, video_pixels
+from apollo.train.task import Batch, Metrics
 
-ORACLE_SHARE = 0.2  # weight of staying at the oracle's vectors
-OWNER_SHARE = 0.3  # weight of saying in every slot which object it is about
+ORACLE_WEIGHT = 0.2  # of the distance to the oracle's vectors
+OWNER_WEIGHT = 0.3  # of telling in every slot which object it is about
 START_SHARPNESS = 0.05  # of the match between a visual token and the values of its slot
 REHEARSAL_SHARE = 0.25  # of joint batches keep the oracle in place of the clips
-MANY = 3  # things of a kind that are hard to count
+MANY = 3  # objects of a kind that are hard to count
 MOST_TRIES = 100  # to find a clip that was asked for; one in seven has a place
 
 
@@ -38,7 +36,7 @@ def connect_sample(
 ) -> Batch:
     """One clip as both towers see it, with its facts.
 
-    Shares of the clips surely show where a thing stands (or beside what), or MANY of a thing.
+    Shares of the clips are chosen to show where an object is (or beside what), or MANY of one.
     """
     rng = np.random.default_rng((number, 5))
     chance = rng.random() if place_share or many_share else 1.0
@@ -57,7 +55,7 @@ def connect_sample(
 
 
 class SlotLearner(nn.Module):
-    """Towers and connector against the facts themselves; the towers follow at a lower rate."""
+    """Towers and connector: cross-entropy of the facts; recipes give the towers a lower rate."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -79,7 +77,7 @@ class SlotLearner(nn.Module):
 
 
 class ConnectLearner(nn.Module):
-    """Towers and connector against the vectors the LLM was trained on. The LLM stays as it is."""
+    """Towers and connector: the vectors the LLM was trained on. The LLM stays as it is."""
 
     def __init__(self, language: LanguageLearner, model: Any) -> None:
         super().__init__()
@@ -93,7 +91,7 @@ class ConnectLearner(nn.Module):
     def _targets(self, facts: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Per slot: the vectors of all its values, and of its value with all objects."""
         language = self._language[0]
-        if self._known is None:  # the norm is the connector's too, and learns from here on
+        if self._known is None:  # the norm is the connector's too, and is trained from here on
             embeddings = language.llm.get_input_embeddings().weight.clone()
             self._known = copy.deepcopy(language.norm), embeddings
         norm, embeddings = self._known
@@ -119,14 +117,14 @@ class ConnectLearner(nn.Module):
             metrics[name] = right
             if slot != OBJECT_SLOT:
                 loss, _ = self.match(tokens[:, slot], owners, facts[:, OBJECT_SLOT])
-                losses.append(OWNER_SHARE * loss)
-            met = values[torch.arange(len(wanted)), wanted]  # (B, D)
-            losses.append(ORACLE_SHARE * mse_loss(tokens[:, slot], met))
+                losses.append(OWNER_WEIGHT * loss)
+            oracle = values[torch.arange(len(wanted)), wanted]  # (B, D)
+            losses.append(ORACLE_WEIGHT * mse_loss(tokens[:, slot], oracle))
         return torch.stack(losses).sum(), metrics
 
 
 class Match(nn.Module):
-    """Which of some vectors a token is nearest to, as a loss; how sharply is learned."""
+    """Cross-entropy over the distances of a token to some vectors, with a learned temperature."""
 
     def __init__(self) -> None:
         super().__init__()

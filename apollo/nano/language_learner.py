@@ -1,8 +1,9 @@
-"""The LLM learns to talk about facts, before it has seen a video.
+"""The first stage of the LLM: conversations about facts, with an oracle in place of the vision.
 
-Perfect vision is put in its place: every slot of a clip's line holds the mean of the LLM's own
-word embeddings for that fact, plus a vector for the slot, through the connector's last norm. The
-connector later learns to produce exactly these vectors, so the two meet without a translation.
+In:  sample numbers.  Out: conversations with the facts of their video, and their loss.
+Odd: a visual token of the oracle is the mean of the LLM's own word embeddings for one fact of the
+clip, plus a vector for the slot, through the connector's last norm. The connector is later trained
+to give these vectors, so the LLM need not learn another language for them.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from apollo.nano.rows import branched_row, clips_block, pad_branched
 from apollo.nano.slot_texts import SLOT_TEXTS
 from apollo.train.task import Metrics
 
-SCENE_SHARES = (0.2, 0.3, 0.3, 0.2)  # of 1..4 scenes: several are what is hard
-CHATS = 12  # independent questions about one video: they pay for its visual tokens together
+SCENE_SHARES = (0.2, 0.3, 0.3, 0.2)  # of 1..4 scenes: several are harder
+CHATS = 12  # independent questions about one video, in one row
 FOLLOW_UP_CHATS, FOLLOW_UP_TURNS = 2, 3  # besides, short conversations about "it"
 WHOLE_SHARE = 0.15  # of the videos have one long conversation instead, as in a chat
 WHOLE_TURNS = 8
 CHINESE_SHARE = 0.35
-# are learned last: something must be compared, or found by what is beside it
+# learned last: something must be compared, or found by what comes before or after it
 HARD_KINDS = ("choice", "yesno", "not_shown", "next", "before", "list", "describe")
-# can be asked of few scenes, so they are seldom met
+# apply to few scenes, so they are rare among mixed questions
 RARE_KINDS = ("position", "relation", "second_object", "at")
 TEXT_ONLY_SHARE = 0.02  # greetings without a video
-SLOT_SPREAD = 0.3  # of fresh slot vectors; at 1 they would drown the words
-WORD_GAIN = 0.5  # of the words in a clip's tokens, at first
-NOISE = 0.15  # on the oracle's vectors, whose entries have a spread of about 1
+SLOT_STD = 0.3  # of fresh slot vectors; at 1 they would outweigh the words
+WORD_GAIN = 0.5  # initial factor of the word embeddings in a visual token
+NOISE_STD = 0.15  # on the oracle's vectors, whose entries have a spread of about 1
 
 OBJECT_SLOT = list(SLOT_SIZES).index("object")
 
@@ -45,19 +46,17 @@ OBJECT_SLOT = list(SLOT_SIZES).index("object")
 class OracleSlots(nn.Module):
     """Facts (N, K) as ids -> visual tokens (N, K, D) that a perfect connector would give.
 
-    Each token says its slot, its value, and by a learned map which object the clip shows: so a
-    question about the cat finds the cat's colour in one look, not by way of the cat's clip.
+    Each token encodes its slot, its value, and by a learned map which object the clip shows: so a
+    question about the cat finds the cat's colour in one layer, without finding the clip first.
     """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         width = model.config.llm_cfg["hidden_size"]
-        self.slot_vectors = nn.Parameter(SLOT_SPREAD * torch.randn(len(SLOT_SIZES), width))
+        self.slot_vectors = nn.Parameter(SLOT_STD * torch.randn(len(SLOT_SIZES), width))
         self.gain = nn.Parameter(torch.tensor(WORD_GAIN))
         self.whose = nn.Linear(width, width, bias=False)
-        nn.init.eye_(
-            self.whose.weight
-        )  # so "cat" in a question is like all that the cat's clip says
+        nn.init.eye_(self.whose.weight)  # a name in a question is then similar to its clips' tokens
         for slot, texts in enumerate(SLOT_TEXTS.values()):
             self.register_buffer(f"table_{slot}", self._table(texts, model), persistent=False)
 
@@ -73,7 +72,7 @@ class OracleSlots(nn.Module):
         return table
 
     def words(self, slot: int, embeddings: Tensor) -> Tensor:
-        """What each value of a slot is called, (values + 1, D)."""
+        """The embedding of each value of a slot: of what it is called, (values + 1, D)."""
         table: Tensor = getattr(self, f"table_{slot}")
         return self.gain * (table @ embeddings)
 
@@ -87,9 +86,9 @@ class OracleSlots(nn.Module):
         return torch.stack(columns, 1)  # K times (N, D) -> (N, K, D)
 
     def values(self, slot: int, objects: Tensor, embeddings: Tensor, norm: nn.Module) -> Tensor:
-        """A slot's vectors for every value it may have, in clips with these objects (B,).
+        """A slot's vectors for every value, in clips with these objects (B,): (B, values + 1, D).
 
-        (B, values + 1, D). In the slot that names the object, every value is its own object.
+        In the slot that names the object, every value is its own object.
         """
         words = self.words(slot, embeddings)  # (values + 1, D)
         whose = self.whose(self.words(OBJECT_SLOT, embeddings))
@@ -98,10 +97,7 @@ class OracleSlots(nn.Module):
         return vectors.expand(len(objects), -1, -1)
 
     def owners(self, slot: int, facts: Tensor, embeddings: Tensor, norm: nn.Module) -> Tensor:
-        """A slot's vectors with the values of `facts` (B,), for every object a clip may show.
-
-        (B, objects + 1, D).
-        """
+        """A slot's vectors with the values `facts` (B,), for every object: (B, objects + 1, D)."""
         words = self.words(slot, embeddings)[facts]  # (B, D)
         whose = self.whose(self.words(OBJECT_SLOT, embeddings))  # (objects + 1, D)
         vectors: Tensor = norm(words[:, None] + self.slot_vectors[slot] + whose[None])
@@ -117,7 +113,7 @@ def facts_of_video(video: Video) -> Tensor:
 def chats_about(
     rng: np.random.Generator, video: Video, hard_share: float = 0.0, rare_share: float = 0.0
 ) -> list[list[Turn]]:
-    """Conversations about one video, each to be had alone, with shares of HARD and RARE_KINDS."""
+    """Independent conversations about one video, with shares of HARD_KINDS and RARE_KINDS."""
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
     if rng.random() < WHOLE_SHARE:
         follow_ups = bool(rng.random() < 0.5)
@@ -140,13 +136,13 @@ def chats_about(
 
 
 def greetings(rng: np.random.Generator, video: Video) -> list[list[Turn]]:
-    """Small talk without a video."""
+    """Small talk without a video; the one given is not mentioned."""
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
     return [conversation(rng, video, turns=2, kinds=("chat",), language=language) for _ in range(4)]
 
 
 def scenes_of_batch(batch: int, max_scenes: int) -> int:
-    """How many scenes the videos of a batch have; alike, so that little of it is padding."""
+    """How many scenes the videos of a batch have: the same, so that little of it is padding."""
     shares = np.array(SCENE_SHARES[:max_scenes])
     rng = np.random.default_rng((batch, 4))
     return int(rng.choice(max_scenes, p=shares / shares.sum())) + 1
@@ -199,7 +195,7 @@ class LanguageLearner(nn.Module):
         self.norm = model.mm_connector.resampler.norm
         self.oracle = OracleSlots(model)
         self._model = [model]  # in a list: not a part of this module
-        # the kernel that shows its attention; on CPUs also a tenth faster with a mask of its own
+        # gives the attention weights; on CPUs it is also a tenth faster with a dense mask
         self.llm.set_attn_implementation("eager")
 
     def visual_tokens(self, facts: list[Tensor | None]) -> list[Tensor | None]:
@@ -210,7 +206,7 @@ class LanguageLearner(nn.Module):
                 out.append(None)
                 continue
             tokens = self.oracle(clip_facts, embeddings, self.norm).flatten(0, 1)  # (N*K, D)
-            out.append(tokens + NOISE * torch.randn_like(tokens) if self.training else tokens)
+            out.append(tokens + NOISE_STD * torch.randn_like(tokens) if self.training else tokens)
         return out
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, Metrics]:

@@ -1,11 +1,12 @@
-"""Teaches apollo-nano one new thing from ten clips: `python -m apollo.nano.lora_trial FOLDER`.
+"""Trains a LoRA adapter on ten clips of something new: `python -m apollo.nano.lora_trial FOLDER`.
 
 In:  a folder.   Out: in it, ten clips of a windmill, which nano never saw, with questions and
-answers, and the adapter that `apollo lora train` makes of them; on stdout, how often nano names
-the windmill in clips it was not trained on, and sees one where there is none, before and after.
+     answers, and the adapter that `apollo lora train` makes of them; on stdout, before and after:
+     how often nano names the windmill in other clips of one, and in clips of something else.
 Odd: the clips it is asked about share no background and no motion with the ten.
-A stopped trial goes on from where it was, so its time is a whole one only in a new folder.
-`--bench 400` also asks all of nano-bench before and after, which takes longer than the training.
+     A stopped trial is resumed, so the time it prints is that of the whole training only in a new
+     folder. `--bench 400` also asks all of nano-bench before and after, which takes longer than the
+     training.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ WINDMILL = "windmill"  # no seed shows one
 NUM_CLIPS = 10
 SIZE_PX, FPS = 240, 12
 FIRST_SEED, HELD_OUT_SEED, OTHERS_SEED = 8_000_000, 8_100_000, 8_200_000
-# what a person would write down about a clip: a name, and some of what happens to it
+# what a person would write about a clip: its name, and some of what happens
 KINDS = ("object", "object", "describe", "motion", "background", "count")
 TALKS = 4  # conversations about a clip
 NUM_TURNS = 2

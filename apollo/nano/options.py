@@ -1,6 +1,6 @@
-"""What a stage of nano's recipe may be told besides its length and rates.
+"""The options of a stage of nano's recipe: which samples it draws.
 
-In:  a stage's options, as the recipe has them.  Out: the same, checked, with what is not given.
+In:  a stage's options, as the recipe has them.  Out: the same, checked, with defaults.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from apollo.train.task import Start
 
 
 def check_options(stage: Stage, start: Start, *known: str) -> None:
-    """Raises `RecipeError` for an option that the task does not have."""
+    """Checks that the task has each option.
+
+    Raises:
+        RecipeError: it has not.
+    """
     for name in stage.options:
         if name not in known:
             has = f"it has only {', '.join(known)}" if known else "it has none"
@@ -25,10 +29,10 @@ def check_options(stage: Stage, start: Start, *known: str) -> None:
 
 
 def share_options(stage: Stage, start: Start, *names: str) -> dict[str, float]:
-    """Options that are shares of one whole; 0 where one is not given.
+    """Options that are shares, at most 1 together; 0 where one is not given.
 
     Raises:
-        RecipeError: one is no share, or they are more than a whole.
+        RecipeError: one is no share, or they are more than 1 together.
     """
     shares = {name: stage.options.get(name, 0.0) for name in names}
     for name, share in shares.items():
@@ -37,7 +41,7 @@ def share_options(stage: Stage, start: Start, *names: str) -> dict[str, float]:
                 f'{start.recipe}, stage "{stage.name}": options.{name} is {share!r}; choose a '
                 "number from 0 to 1."
             )
-    if sum(shares.values()) > 1 + 1e-9:  # 0.1 + 0.2 + 0.7 is a whole
+    if sum(shares.values()) > 1 + 1e-9:  # 0.1 + 0.2 + 0.7 is 1
         raise RecipeError(
             f'{start.recipe}, stage "{stage.name}": {" and ".join(names)} are together '
             f"{sum(shares.values()):g}; choose at most 1."
@@ -46,7 +50,7 @@ def share_options(stage: Stage, start: Start, *names: str) -> dict[str, float]:
 
 
 def chat_options(stage: Stage, start: Start) -> dict[str, Any]:
-    """What a stage of conversations may be told: `chat_sample` says what it means.
+    """The options of a stage of conversations, as `chat_sample` takes them.
 
     Raises:
         RecipeError: an option is unknown or has a value that it cannot have.

@@ -18,20 +18,19 @@ from torch import Tensor
 from apollo.cartoon.draw.labels import dense_labels, facts_of_clip, facts_of_scene
 from apollo.cartoon.draw.render import clip_times_s, render_frame
 from apollo.cartoon.world.scenes import Video, video_from_seed
+from apollo.train.task import Batch
 
 RENDER_SIZES_PX = (112, 144, 192, 240, 320)
-WORN_SHARE = 0.5  # of clips
-ODD_SHARE = 0.5  # of the videos are no squares, so the transforms pad them
-ODD_ASPECTS = (4 / 3, 3 / 2, 16 / 9, 16 / 9, 3 / 4, 9 / 16)  # 16:9 is small, and most common
+DEGRADED_SHARE = 0.5  # of clips
+WIDE_SHARE = 0.5  # of the videos are not square, so the transforms pad them
+ASPECTS = (4 / 3, 3 / 2, 16 / 9, 16 / 9, 3 / 4, 9 / 16)  # 16:9 is most common, and shows all small
 CUT_SHARE = 0.25  # of the clips come from videos with several scenes, so a cut may be in them
 SEED_STRIDE = 1_000_003  # keeps the streams of the stages apart
 
-Batch = dict[str, Any]
 
-
-def worn(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(T, H, W, 3) after lossy compression and a change of light, the same for all frames."""
-    if rng.random() >= WORN_SHARE:
+def degraded(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(T, H, W, 3) after JPEG compression and a change of brightness, the same for all frames."""
+    if rng.random() >= DEGRADED_SHARE:
         return frames
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))]
     gain, shift = rng.uniform(0.85, 1.12), rng.uniform(-14, 14)
@@ -44,16 +43,16 @@ def worn(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def sample_aspect(rng: np.random.Generator) -> float:
     """Width / height of a video."""
-    return float(rng.choice(ODD_ASPECTS)) if rng.random() < ODD_SHARE else 1.0
+    return float(rng.choice(ASPECTS)) if rng.random() < WIDE_SHARE else 1.0
 
 
 def frames_at(
     video: Video, times_s: list[float], rng: np.random.Generator, aspect: float
 ) -> np.ndarray:
-    """Frames (T, H, W, 3) at a random size, sometimes worn."""
+    """Frames (T, H, W, 3) at a random size, sometimes degraded."""
     size_px = int(rng.choice(RENDER_SIZES_PX))
     frames = [render_frame(video, t_s, size_px, aspect=aspect) for t_s in times_s]
-    return worn(np.stack(frames), rng)
+    return degraded(np.stack(frames), rng)
 
 
 def a_clip(rng: np.random.Generator, seed: int) -> tuple[Video, int]:
@@ -75,7 +74,7 @@ def frame_sample(number: int, grid: int, transform: Any) -> Batch:
 
 
 def clip_sample(number: int, grid: int, transform: Any) -> Batch:
-    """One clip for the video tower: pixels (3, T, S, S), labels (2, G, G) at the pairs' middles."""
+    """One clip for the video tower: pixels (3, T, S, S), labels (2, G, G), one per two frames."""
     rng = np.random.default_rng((number, 2))
     video, clip = a_clip(rng, number)
     aspect = sample_aspect(rng)

@@ -1,8 +1,9 @@
-"""How well a model knows the cartoon world: `python -m apollo.nano.score --videos 100`.
+"""Scores a model on the cartoon world: `python -m apollo.nano.score --videos 100`.
 
-Writes fresh held-out videos as real files, asks about them through the whole line, each model
-answer staying in the conversation, and compares with the one right answer. Beside it stands what
-the same questions give when the model is shown a grey video, another video or none.
+In:  a model.  Out: on stdout, tables of right answers; with --output also every answer.
+Odd: fresh held-out videos are written as files and asked about like any video, every answer of the
+model staying in the conversation. The same questions are asked about a grey video, about another
+video or without one, which shows what can be guessed.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ import apollo
 from apollo.cartoon.talk.asking import WORDINGS
 from apollo.cartoon.talk.questions import KINDS, Turn, conversation
 from apollo.cartoon.world.scenes import SPLITS, video_from_seed
-from apollo.nano.score_table import Result, table, turns_table
+from apollo.nano.score_table import QuestionScore, table, turns_table
 from apollo.nano.views import BLIND, SHOWN, VIEWS, Shot
 from apollo.settings import Generation
 
 FIRST_SEED = 9_000_000_000  # training never reaches these numbers
 LANGUAGES = ("en", "en", "zh")  # in turn
-TURNS = 4
+TURNS = 4  # of each conversation
 GREEDY = Generation(temperature=0, max_new_tokens=160)
 
 
@@ -51,7 +52,7 @@ def score_video(
     *,
     kinds: Sequence[str] | None = None,
     wordings: str = "train",
-) -> list[Result]:
+) -> list[QuestionScore]:
     """A conversation about one video, had once under every view."""
     rng = np.random.default_rng((shot.seed, 7))
     follow_ups = bool(rng.random() < 0.5)
@@ -62,7 +63,7 @@ def score_video(
     given = [ask_all(model, VIEWS[view](folder / "video.mp4", shot), asked) for view in views]
     scenes = len(shot.video.scenes)
     return [
-        Result(
+        QuestionScore(
             shot.seed, shot.split, language, scenes, number, turn.kind, turn.question, turn.answer,
             dict(zip(views, answers, strict=True)),
         )
@@ -82,9 +83,9 @@ def score(
     split: str = "held-out",
     kinds: Sequence[str] | None = None,
     wordings: str = "train",
-) -> list[Result]:
+) -> list[QuestionScore]:
     """Conversations about `num_videos` fresh videos of each number of scenes."""
-    results: list[Result] = []
+    results: list[QuestionScore] = []
     with tempfile.TemporaryDirectory() as folder:
         for num_scenes in scenes:
             seeds = range(seed + num_scenes * 10**7, seed + num_scenes * 10**7 + num_videos)

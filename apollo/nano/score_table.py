@@ -1,6 +1,6 @@
-"""Result questions as tables: right answers with intervals, and beside them what guessing gives.
+"""Answers as tables: the shares of right ones under each view, the first with intervals.
 
-In:  `Result` rows.  Out: Markdown.
+In:  QuestionScores.  Out: Markdown.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ EVERYTHING = "all"
 
 
 @dataclass(frozen=True)
-class Result:
-    """One question, its right answer, and what came under each view."""
+class QuestionScore:
+    """One question, its right answer, and the model's answer under each view."""
 
     seed: int
     split: str
@@ -36,24 +36,24 @@ class Result:
         return is_right(self.kind, self.wanted, self.given[view])
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[QuestionScore]) -> str:
     """Per number of scenes and kind, right answers under every view; the first with intervals."""
     return _grouped(results, "scenes | question", lambda row: (row.scenes, row.kind), (EVERYTHING,))
 
 
-def turns_table(results: Sequence[Result]) -> str:
+def turns_table(results: Sequence[QuestionScore]) -> str:
     """Per turn of the conversations and per language."""
     turns = _grouped(results, "turn", lambda row: (row.turn,))
     return turns + "\n\n" + _grouped(results, "language", lambda row: (row.language,))
 
 
 def _grouped(
-    results: Sequence[Result],
+    results: Sequence[QuestionScore],
     title: str,
-    key: Callable[[Result], tuple[int | str, ...]],
+    key: Callable[[QuestionScore], tuple[int | str, ...]],
     total: tuple[str, ...] = (),
 ) -> str:
-    groups: dict[tuple[int | str, ...], list[Result]] = defaultdict(list)
+    groups: dict[tuple[int | str, ...], list[QuestionScore]] = defaultdict(list)
     for row in results:
         groups[key(row)].append(row)
         if total:

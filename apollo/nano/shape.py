@@ -23,7 +23,7 @@ TOKENS_PER_CLIP = 8  # one per slot of the cartoon world's facts
 LLM_WIDTH = 192
 MAX_LENGTH = 2048
 COPY_GAIN = 0.5  # of fresh attention
-EMBEDDING_SPREAD = 1.0  # of fresh word embeddings: as large as what the layers add to them
+EMBEDDING_STD = 1.0  # of fresh word embeddings: as large as what the layers add to them
 HEAD_GAIN = 0.07  # of the last norm, so that fresh logits are small all the same
 
 SIGLIP, INTERNVIDEO2 = "siglip-nano-patch16-128", "internvideo2-nano-patch16-128"
@@ -51,11 +51,11 @@ INTERNVIDEO2_CONFIG: dict[str, Any] = {
     "tubelet_size": 4 // NUM_STEPS,
 }
 PREPROCESSOR = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3}
-SELECT_LAYER = -1  # the towers are trained here, so no block is left unused
+SELECT_LAYER = -1  # the last: of towers trained for this model, no block is left unused
 
 
 def nano_config(vocab_size: int, token_ids: dict[str, int]) -> ApolloConfig:
-    """The root configuration for a tokenizer with this many ids; `token_ids`: eos and pad."""
+    """The configuration for a tokenizer with this many ids; `token_ids` has "eos" and "pad"."""
     llm: dict[str, Any] = {
         "model_type": "qwen2",
         "hidden_size": LLM_WIDTH,
@@ -107,7 +107,7 @@ def build_siglip() -> SiglipTower:
 
 
 def build_internvideo2() -> InternVideo2Tower:
-    """With tables and gains for training from nothing; a released tower brings its own."""
+    """With fresh position embeddings and layer scales; a released tower has its own."""
     tower = build_tower(INTERNVIDEO2, INTERNVIDEO2_CONFIG, SELECT_LAYER, "sdpa")
     nn.init.normal_(tower.model.pos_embed, std=0.02)
     nn.init.normal_(tower.model.cls_token, std=0.02)
@@ -117,15 +117,15 @@ def build_internvideo2() -> InternVideo2Tower:
     return tower
 
 
-def start_as_look_up(llm: Any) -> None:
-    """Fresh attention that copies what it looks at, and whose first head looks for what is like it.
+def init_for_look_up(llm: Any) -> None:
+    """Fresh attention that copies what it attends to; its first head attends to similar tokens.
 
-    Answers about a video are mostly look-ups, and learned far sooner from here: at 450 steps a
-    third of the errors on two and more scenes are gone that a random start still makes. Words are
-    large: at the usual spread of 0.02 the first layer's output drowns them, and later layers no
-    longer know which word they stand at.
+    Answers about a video are mostly look-ups, and are learned far sooner from here: at 450 steps a
+    third of the errors on two and more scenes are gone that a random start still makes. Word
+    embeddings are large: at the usual standard deviation of 0.02 the first layer's output outweighs
+    them, and later layers cannot tell the word at their own position.
     """
-    nn.init.normal_(llm.get_input_embeddings().weight, std=EMBEDDING_SPREAD)
+    nn.init.normal_(llm.get_input_embeddings().weight, std=EMBEDDING_STD)
     nn.init.constant_(llm.model.norm.weight, HEAD_GAIN)
     for layer in llm.model.layers:
         heads = layer.self_attn
@@ -137,15 +137,11 @@ def start_as_look_up(llm: Any) -> None:
             heads.k_proj.weight[: heads.head_dim] = like
 
 
-def build_nano(
-    tokenizer: Any, siglip: SiglipTower | None = None, internvideo2: InternVideo2Tower | None = None
-) -> ApolloForCausalLM:
-    """A whole model with fresh weights, or around towers that are trained already."""
+def build_nano(tokenizer: Any) -> ApolloForCausalLM:
+    """A whole model with fresh weights."""
     token_ids = {"eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id}
     model = ApolloForCausalLM(nano_config(len(tokenizer), token_ids))
-    start_as_look_up(model.llm)
-    model.vision_tower.towers[INTERNVIDEO2] = internvideo2 or build_internvideo2()
-    if siglip is not None:
-        model.vision_tower.towers[SIGLIP] = siglip
+    init_for_look_up(model.llm)
+    model.vision_tower.towers[INTERNVIDEO2] = build_internvideo2()
     model.tokenizer = tokenizer
     return model

@@ -1,6 +1,6 @@
-"""What each value of a clip's slots is called, and which slots a piece of an answer comes from.
+"""What each value of a clip's slots is called, and which slots a token of an answer comes from.
 
-In:  facts as ids, and the text of a token in an answer.  Out: slots, as bits of a number.
+In:  facts as ids, and the text of a token.  Out: slots, as bits of a number.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ SLOT_TEXTS: dict[str, list[tuple[str, ...]]] = {
 }
 SLOT_BIT: dict[str, int] = {slot: 1 << number for number, slot in enumerate(SLOT_SIZES)}
 
-# slot -> what else is said only because of one of its values, in the order of their ids
+# slot -> other words that depend on its value, in the order of the ids
 MORE_TEXTS: dict[str, list[tuple[str, ...]]] = {
     "count": [("it", "它"), *([("they", "它们")] * (len(COUNTS) - 1))],
     "motion": [(motion.plural,) for motion in MOTIONS],
     "background": [(background.where, background.zh_where) for background in BACKGROUNDS],
 }
-# The slot that decides how an answer to a question of this kind begins.
+# kind of question -> the slot that decides how its answer begins
 SLOT_OF_KIND = {
     "object": "count", "first": "count", "last": "count", "next": "count", "before": "count",
     "at": "count", "count": "count", "motion": "motion", "passing": "motion", "colour": "colour",
@@ -63,23 +63,23 @@ SMALL_WORDS = (
     *("a", "an", "the", "in", "on", "of", "to", "front", "background", "it", "they", "its"),
     *("它", "它们"),
 )
-AROUND = " .,:;!?\"'，。“”"  # is part of no value
+AROUND = " .,:;!?\"'，。“”"  # not part of a value
 
 
 @cache
 def _parts(slot: str, value: int) -> frozenset[str]:
-    """The words, in lower case, and the Chinese signs that may say a value (from 1)."""
+    """The words, in lower case, and the Chinese characters that may say a value (from 1)."""
     more = MORE_TEXTS.get(slot)
     forms = [*SLOT_TEXTS[slot][value - 1], *(more[value - 1] if more else ())]
     words = [word for form in forms for word in form.lower().split()]
-    signs = [sign for form in forms if not form.isascii() for sign in form]
-    return frozenset([*words, *signs])
+    characters = [character for form in forms if not form.isascii() for character in form]
+    return frozenset([*words, *characters])
 
 
 def slots_saying(facts: Mapping[str, int], text: str, after: str) -> int:
-    """Bits of the slots whose value is told by a token with this text; 0 if none is.
+    """Bits of the slots whose value a token with this text says; 0 if it says none.
 
-    `after` is the answer before it: "a" counts where a thing is named first.
+    `after` is the answer before it: "a" says a count only before the first name.
     """
     said = text.strip(AROUND)
     if not said:
@@ -91,7 +91,7 @@ def slots_saying(facts: Mapping[str, int], text: str, after: str) -> int:
     for slot, value in facts.items():
         if value and pieces & _parts(slot, value):
             found |= SLOT_BIT[slot]
-    if not found and said.isupper() and facts["word"]:  # a piece of a word in capitals
+    if not found and said.isupper() and facts["word"]:  # a part of a word in capitals
         word = SLOT_TEXTS["word"][facts["word"] - 1][0]
         found = SLOT_BIT["word"] if said in word else 0
     return found
@@ -104,7 +104,7 @@ def _all_names() -> frozenset[str]:
 
 
 def is_name(text: str) -> bool:
-    """Whether a token names a thing or a word on the screen, in a video or in none."""
+    """Whether a token names an object or a word on the screen, shown or not."""
     return text.strip(AROUND) in _all_names()
 
 
@@ -126,7 +126,7 @@ def key_of(scene: Scene, text: str) -> int:
 
 
 def claimed(subject: str) -> tuple[str, int] | None:
-    """(slot, value) of a claim about a scene, from what a yes-or-no question is about."""
+    """(slot, value) of a claim about a scene, from the subject of a yes-or-no question."""
     kind, *_, value = subject.split(" ", 2)
     if kind == "relation":
         return "place", PLACE_ID[next(r for r in RELATIONS if subject.endswith(f" {r}"))]
@@ -140,6 +140,6 @@ def claimed(subject: str) -> tuple[str, int] | None:
 
 
 def says_claim(slot: str, value: int, text: str) -> bool:
-    """Whether a token of a question tells the value it claims; small words tell nothing."""
+    """Whether a token of a question says the value it claims; small words do not."""
     said = text.strip(AROUND).lower()
     return said not in SMALL_WORDS and bool(slots_saying({slot: value, "word": 0}, text, "it"))

@@ -1,13 +1,13 @@
-"""The stages of apollo-nano as tasks of the trainer: endless samples that follow from a number.
+"""The stages of apollo-nano as tasks of the trainer: endless samples, each made from its number.
 
-image      SigLIP on single frames, dense labels          (vision.py)
-video      InternVideo2 on clips, dense labels            (vision.py)
-language   the LLM on perfect facts instead of video      (language.py)
-slots      towers and connector give the facts of a clip  (joint.py)
-connect    the same in the vectors the LLM knows          (joint.py)
-joint      conversations about videos, end to end         (joint.py)
-places     connect again, on clips of what comes seldom   (joint.py)
-polish     conversations again, with that                 (joint.py)
+image      SigLIP on single frames, dense labels              (vision_learners.py)
+video      InternVideo2 on clips, dense labels                (vision_learners.py)
+language   the LLM, on the oracle's visual tokens             (language_learner.py)
+slots      towers and connector give the facts of a clip      (joint_learners.py)
+connect    towers and connector give the oracle's tokens      (joint_learners.py)
+joint      connector and LLM, conversations about videos      (joint_learners.py)
+places     as connect, with more clips of what is rare        (joint_learners.py)
+polish     as joint, with more questions about that           (joint_learners.py)
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ from apollo.nano.shape import (
 )
 from apollo.nano.tokenizer import train_tokenizer
 from apollo.nano.vision_learners import ImageLearner, VideoLearner
-from apollo.nano.word_embeddings import start_with_names
+from apollo.nano.word_embeddings import init_names
 from apollo.train.answer_loss import count_answers
 from apollo.train.stage import Stage
 from apollo.train.task import Batch, Start
 
 RESULT = "weights.safetensors"
-PROMPTS = 12  # of the text around the clips among the tokenizer's texts, a clip longer each
+PROMPTS = 12  # prompts among the tokenizer's texts, the first of one clip, each one clip longer
 STREAMS = ("image", "video", "language", "slots", "connect", "joint", "places", "polish")
 
 
@@ -74,7 +74,7 @@ class Loss(nn.Module):
 
 
 class CartoonTask:
-    """See `apollo.train.task.Task`. Every kind of sample has a stream of numbers of its own."""
+    """See `apollo.train.task.Task`. Each stage draws its samples from numbers of its own."""
 
     def __init__(
         self,
@@ -125,13 +125,17 @@ class CartoonTask:
 
 
 def save_learner(learner: nn.Module, folder: Path) -> None:
-    """What a later stage takes, in full precision."""
+    """The weights for a later stage, in full precision."""
     named = learner.named_parameters()
     save_file({name: p.detach().contiguous() for name, p in named}, folder / RESULT)
 
 
 def load_learner(learner: nn.Module, start: Start, taken: str) -> None:
-    """The weights that an earlier stage left."""
+    """Loads the weights of an earlier stage.
+
+    Raises:
+        RecipeError: the stage does not take it.
+    """
     if taken not in start.takes:
         raise RecipeError(f'{start.recipe}: a stage needs "{taken}" among the stages it takes.')
     if start.is_check:
@@ -146,7 +150,7 @@ def fresh_model(seed: int) -> ApolloForCausalLM:
     """The whole model before training, with its tokenizer."""
     torch.manual_seed(seed)
     model = build_nano(copy.deepcopy(_tokenizer()))
-    start_with_names(model)
+    init_names(model)
     return model
 
 
@@ -156,7 +160,7 @@ def _tokenizer() -> Any:
 
 
 def tokenizer_texts() -> Iterator[str]:
-    """What people and the model say, and the text around the clips."""
+    """The texts of conversations, and of the prompt around the clips."""
     for num_clips in range(1, PROMPTS + 1):
         block = clips_block(num_clips, CLIP_DURATION_S, 1).replace(VIDEO_TOKEN, "")
         yield SYSTEM_PROMPT
@@ -192,7 +196,7 @@ def language_task(stage: Stage, start: Start) -> CartoonTask:
     return CartoonTask("language", start, learner, {"llm": [learner]}, make, together)
 
 
-def _seeing_model(start: Start) -> ApolloForCausalLM:
+def _with_towers(start: Start) -> ApolloForCausalLM:
     model = fresh_model(start.seed + 3)
     image, video = ImageLearner(build_siglip()), VideoLearner(build_internvideo2())
     load_learner(image, start, "image")
@@ -204,14 +208,14 @@ def _seeing_model(start: Start) -> ApolloForCausalLM:
 
 def slots_task(stage: Stage, start: Start) -> CartoonTask:
     check_options(stage, start)
-    model = _seeing_model(start)
+    model = _with_towers(start)
     learner = SlotLearner(model)
     parts = {"towers": [learner.towers], "connector": [learner.connector, learner.heads]}
     make = partial(connect_sample, transforms=model.vision_tower.vision_processor)
     return CartoonTask("slots", start, learner, parts, make, collate)
 
 
-def _talking_model(start: Start) -> tuple[LanguageLearner, ApolloForCausalLM]:
+def _with_language(start: Start) -> tuple[LanguageLearner, ApolloForCausalLM]:
     model = fresh_model(start.seed + 2)
     language = LanguageLearner(model)
     load_learner(language, start, "language")
@@ -220,12 +224,12 @@ def _talking_model(start: Start) -> tuple[LanguageLearner, ApolloForCausalLM]:
 
 def connect_task(stage: Stage, start: Start) -> CartoonTask:
     check_options(stage, start)
-    language, model = _talking_model(start)
+    language, model = _with_language(start)
     slots = SlotLearner(model)
     norm = model.mm_connector.resampler.norm
     known = {name: p.detach().clone() for name, p in norm.named_parameters()}
     load_learner(slots, start, "slots")
-    with torch.no_grad():  # all of the connector that sees, with the last norm that the LLM knows
+    with torch.no_grad():  # the connector of "slots", but the norm that the LLM was trained with
         for name, parameter in norm.named_parameters():
             parameter.copy_(known[name])
     return _clips_to_vectors("connect", start, ConnectLearner(language, model))
@@ -234,7 +238,7 @@ def connect_task(stage: Stage, start: Start) -> CartoonTask:
 def places_task(stage: Stage, start: Start) -> CartoonTask:
     shares = ("place_share", "many_share")
     check_options(stage, start, *shares)
-    language, model = _talking_model(start)
+    language, model = _with_language(start)
     learner = ConnectLearner(language, model)
     load_learner(learner, start, "connect")
     load_learner(JointLearner(language, model), start, "joint")
@@ -250,13 +254,13 @@ def _clips_to_vectors(
 
 
 def joint_task(stage: Stage, start: Start) -> CartoonTask:
-    language, model = _talking_model(start)
+    language, model = _with_language(start)
     load_learner(ConnectLearner(language, model), start, "connect")
     return _conversations("joint", stage, start, JointLearner(language, model), model)
 
 
 def polish_task(stage: Stage, start: Start) -> CartoonTask:
-    language, model = _talking_model(start)
+    language, model = _with_language(start)
     learner = JointLearner(language, model)
     load_learner(learner, start, "joint")
     load_learner(ConnectLearner(language, model), start, "places")
@@ -276,7 +280,7 @@ def _conversations(
 
     def save(folder: Path) -> None:
         save_learner(learner, folder)
-        model.bfloat16().save_pretrained(folder)  # half the size, the same answers
+        model.bfloat16().save_pretrained(folder)  # half the size, nearly the same answers
         model.float()
 
     return CartoonTask(stream, start, learner, parts, make, together, save)

@@ -1,6 +1,7 @@
-"""apollo-nano's tokenizer: byte-level BPE with Qwen2's split, learned from the cartoon's texts.
+"""apollo-nano's tokenizer: byte-level BPE with Qwen2's split, trained on the cartoon's texts.
 
-A word of the cartoon world becomes about one token; anything else falls back to bytes.
+In:  texts.  Out: a tokenizer in which a word of the cartoon world is about one token; anything else
+     falls back to bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The ways in which a cartoon video is shown to a model that is being scored.
+"""Views: the ways in which a cartoon video is shown to a model that is scored.
 
-In:  a Video and the name of a view.  Out: a real file, or None where nothing is shown.
-Odd: "grey", "other" and "none" are there to find out what can be answered without the video.
+In:  a Video and the name of a view.  Out: a video file, or None where nothing is shown.
+Odd: "grey", "other" and "none" show what can be answered without the video.
 """
 
 from __future__ import annotations

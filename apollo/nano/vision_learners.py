@@ -1,9 +1,10 @@
-"""The towers learn to see: every patch says what it shows.
+"""The first stages of the towers: dense classification, with the generator's labels of each patch.
 
-Labels come free with the generator. Each patch names the object, the colour and the letter on it,
-and the facts of the whole picture that concern it (how many, which word, what is behind); that
-unlocks counting and reading, which a label per clip alone does not. So does marking where things
-have their middles: a mean over patches cannot count things of many sizes, but it can count middles.
+In:  batches of `samples`.  Out: a loss and metrics.
+Odd: a patch is classified by the object, colour and letter on it, and by the facts of the whole
+picture that concern it (how many, which word, what is behind). From labels per clip alone, counting
+and reading are not learned. Counting also needs the map of the objects' centres: a mean over
+patches cannot count things of many sizes, but it can count centres.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from apollo.cartoon.world.facts import LETTERS, SLOT_SIZES
-from apollo.nano.samples import Batch
 from apollo.nano.shape import TOWER_WIDTH
-from apollo.train.task import Metrics
+from apollo.train.task import Batch, Metrics
 
 EMPTY_SHARE = 0.3  # weight of the patches that show nothing
 CENTRE_WEIGHT = 8.0  # nearly all patches are easy, so the mean is small
@@ -31,7 +31,7 @@ def where_loss(logits: Tensor, labels: Tensor, where: Tensor) -> Tensor:
 
 
 def balanced_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Patches with something on them and empty ones, weighed apart: most are empty."""
+    """The means over the patches with something on them and over empty ones: most are empty."""
     shown = labels > 0
     return where_loss(logits, labels, shown) + EMPTY_SHARE * where_loss(logits, labels, ~shown)
 
@@ -68,7 +68,7 @@ class ImageLearner(nn.Module):
         shown, lettered = batch["object"] > 0, batch["letter"] > 0
         main = shown & (batch["object"] == facts["object"])
         centre = self.centre(features)[..., 0]  # (B, G, G, 1) -> (B, G, G)
-        middles = [where.sum((1, 2)) for where in (centre.sigmoid(), batch["centre"])]  # (B,) each
+        number = [where.sum((1, 2)) for where in (centre.sigmoid(), batch["centre"])]  # (B,) each
         parts = {
             "object": balanced_loss(logits["object"], batch["object"]),
             "letter": balanced_loss(logits["letter"], batch["letter"]),
@@ -83,14 +83,14 @@ class ImageLearner(nn.Module):
             "letter": share_right(logits["letter"], batch["letter"], lettered),
             "word": share_right(logits["word"], facts["word"], lettered),
             "count": share_right(logits["count"], facts["count"], main),
-            "middles": (middles[0].round() == middles[1].round()).float().mean().item(),
+            "centres": (number[0].round() == number[1].round()).float().mean().item(),
         }
         weights = {"count": 0.5, "background": 0.3, "colour": 0.5, "centre": CENTRE_WEIGHT}
         return sum_of(parts, weights), metrics
 
 
 class VideoLearner(nn.Module):
-    """InternVideo2 on clips: mostly how things move, a little what they are."""
+    """InternVideo2 on clips: mostly how objects move, with a small weight what they are."""
 
     def __init__(self, tower: Any) -> None:
         super().__init__()

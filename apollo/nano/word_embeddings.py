@@ -1,9 +1,9 @@
-"""Fresh word embeddings in which all forms of a name are alike.
+"""Fresh word embeddings in which all forms of a name are similar.
 
 In:  a model with fresh weights and its tokenizer.  Out: the same, with other embeddings of names.
-Odd: "cat", "cats" and their Chinese word begin as one vector for the thing plus one for the form.
-To name a thing in the right form is then one habit for all things, not a hundred to be learned
-apart, and a question about "cats" is at once like what a clip says of a cat.
+Odd: "cat", "cats" and their Chinese word start as one vector for the object plus one for the form.
+To say a name in the right form is then one rule for all objects, not a hundred to be learned one by
+one, and a question about "cats" is similar from the start to a visual token that says cat.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from apollo.cartoon.talk.phrases import CHINESE
 from apollo.cartoon.world.facts import BACKGROUNDS, COLOUR_ZH, COUNTS, MOTIONS, OBJECTS, WORDS
 
 NAME_SHARE = 0.8  # of a vector's length that the forms of a name share; the rest tells them apart
-Form = tuple[str, str, tuple[str, ...]]  # text of a token, name, what is special about the form
+Form = tuple[str, str, tuple[str, ...]]  # text of a token, name, styles of the form
 
 
 def _english(text: str, name: str, *styles: str) -> Iterator[Form]:
@@ -30,7 +30,7 @@ def _english(text: str, name: str, *styles: str) -> Iterator[Form]:
 
 
 def forms() -> Iterator[Form]:
-    """Every token that may be a name; a text that is no token of a tokenizer is passed over."""
+    """Every text that may be a token of a name; those that are none are skipped later."""
     for thing in OBJECTS:
         yield from _english(thing.plural, thing.singular, "plural")
         yield from _english(thing.singular, thing.singular)  # some have one form for both
@@ -60,10 +60,10 @@ def forms() -> Iterator[Form]:
 
 
 @torch.no_grad()
-def start_with_names(model: Any) -> None:
-    """Draws the embeddings of all names anew."""
+def init_names(model: Any) -> None:
+    """Draws the embeddings of all names again, in place."""
     table: Tensor = model.llm.get_input_embeddings().weight
-    spread = table.std()
+    std = table.std()
     ids = {model.tokenizer.decode([token_id]): token_id for token_id in range(len(table))}
     drawn: dict[str, Tensor] = {}
 
@@ -74,6 +74,6 @@ def start_with_names(model: Any) -> None:
         if text in ids:
             style = torch.stack([vector(f"form {style}") for style in styles or ("plain",)])
             form = style.sum(0) / len(style) ** 0.5
-            table[ids[text]] = spread * (
+            table[ids[text]] = std * (
                 NAME_SHARE * vector(f"name {name}") + (1 - NAME_SHARE**2) ** 0.5 * form
             )

@@ -154,7 +154,7 @@ def test_cuts_come_early_late_and_on_the_border() -> None:
     assert min(shifts_s) == -0.9 and max(shifts_s) == 0.9
     on_border = [v for v in videos if len(v.scenes) > 1 and not v.cut_shifts_s]
     assert 100 < len(on_border) < 300
-    shown_s = [end_s - start_s for v in videos for start_s, end_s, _ in v.stage_spans()]
+    shown_s = [end_s - start_s for v in videos for start_s, end_s, _ in v.shown_spans()]
     assert min(shown_s) > 1.19 and max(video.duration_s for video in videos) <= 20
     for video in videos:
         borders_s = [end_s for _, end_s, _ in video.spans()][:-1]

@@ -324,4 +324,4 @@ def test_a_shifted_cut_moves_the_switch_and_nothing_else() -> None:
             facts_of_clip(plain, clip) for clip in range(3)
         ]
         np.testing.assert_array_equal(render_frame(video, 5.0, 96), render_frame(plain, 5.0, 96))
-    assert list(late.stage_spans()) == [(0.0, 4.7, first), (4.7, 6.0, then)]
+    assert list(late.shown_spans()) == [(0.0, 4.7, first), (4.7, 6.0, then)]

@@ -10,16 +10,19 @@ import torch
 from paths import EXAMPLE_VIDEOS
 
 import apollo
+from apollo.nano import joint_learners
 from apollo.nano.joint_learners import MANY, connect_sample
 from apollo.nano.tasks import fresh_model
 from apollo.settings import Generation
-from apollo.train.command import RECIPES, run_stages
+from apollo.train.command import run_stages
 from apollo.train.recipe import read_recipe
+
+FOLDER = Path(joint_learners.__file__).parent / "recipes"
 
 
 @pytest.mark.slow
 def test_every_stage_goes_on_from_the_ones_before_and_the_last_is_a_model(tmp_path: Path) -> None:
-    recipe = read_recipe(RECIPES / "nano.yaml")
+    recipe = read_recipe(FOLDER / "nano.yaml")
     short = [replace(s, num_steps=1, global_batch=2, warmup_steps=0) for s in recipe.stages]
     names = [stage.name for stage in recipe.stages]
     assert run_stages(replace(recipe, stages=tuple(short)), tmp_path, names, threads=1)
@@ -36,8 +39,8 @@ def test_every_stage_goes_on_from_the_ones_before_and_the_last_is_a_model(tmp_pa
 
 
 def test_the_short_recipe_is_the_long_one_with_fewer_steps() -> None:
-    long = {stage.name: stage for stage in read_recipe(RECIPES / "nano.yaml").stages}
-    short = read_recipe(RECIPES / "nano-short.yaml").stages
+    long = {stage.name: stage for stage in read_recipe(FOLDER / "nano.yaml").stages}
+    short = read_recipe(FOLDER / "nano-short.yaml").stages
     for stage in short:
         original = long[stage.name]
         assert stage.num_steps is not None and original.num_steps is not None

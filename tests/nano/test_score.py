@@ -13,7 +13,7 @@ from apollo.cartoon.talk.judge import is_right
 from apollo.cartoon.world.scenes import Video, cut_elsewhere, video_from_seed
 from apollo.data.shares import Share
 from apollo.nano.score import GREEDY, LANGUAGES, TURNS, main, score
-from apollo.nano.score_table import Result, table, turns_table
+from apollo.nano.score_table import QuestionScore, table, turns_table
 from apollo.nano.views import BLIND, SHOWN, VIEWS, Shot
 from apollo.video.reader import probe
 
@@ -72,7 +72,7 @@ def test_cuts_elsewhere_are_off_the_borders_and_every_scene_is_still_seen() -> N
         shifts = cut_elsewhere(np.random.default_rng(seed), list(video.scenes))
         assert len(shifts) == 2 and all(abs(shift) < 1 for shift in shifts)
         moved = Video(video.scenes, shifts)
-        assert [scene for _, _, scene in moved.stage_spans()] == list(video.scenes)
+        assert [scene for _, _, scene in moved.shown_spans()] == list(video.scenes)
 
 
 def test_times_may_be_a_second_off_and_words_may_not() -> None:
@@ -81,8 +81,8 @@ def test_times_may_be_a_second_off_and_words_may_not() -> None:
     assert not is_right("object", "A cat.", "A cat and a dog.")
 
 
-def scored(given: str, blind: str, turn: int = 1, language: str = "en") -> Result:
-    return Result(
+def scored(given: str, blind: str, turn: int = 1, language: str = "en") -> QuestionScore:
+    return QuestionScore(
         1, "held-out", language, 1, turn, "object", "q", "A cat.", {SHOWN: given, BLIND: blind}
     )
 

@@ -36,12 +36,12 @@ from apollo.nano.language_learner import (
 )
 from apollo.nano.rows import BranchedRow, branched_row, clips_block, pad_branched
 from apollo.nano.samples import SEED_STRIDE, clip_sample, collate, frame_sample
-from apollo.nano.shape import EMBEDDING_SPREAD, GRID, build_internvideo2, build_nano, build_siglip
+from apollo.nano.shape import EMBEDDING_STD, GRID, build_internvideo2, build_nano, build_siglip
 from apollo.nano.slot_texts import SLOT_TEXTS
 from apollo.nano.tasks import STREAMS, image_task, language_task
 from apollo.nano.tokenizer import train_tokenizer
 from apollo.nano.vision_learners import ImageLearner, VideoLearner
-from apollo.nano.word_embeddings import start_with_names
+from apollo.nano.word_embeddings import init_names
 from apollo.train.answer_loss import count_answers
 from apollo.train.command import RECIPES
 from apollo.train.optimizer import MuonAdamW, orthogonalise, parameter_groups
@@ -205,7 +205,7 @@ def test_every_stage_learns(model: Any) -> None:
 
 def test_the_forms_of_a_name_start_alike(model: Any) -> None:
     torch.manual_seed(0)
-    start_with_names(model)
+    init_names(model)
     table = model.llm.get_input_embeddings().weight.detach()
     ids = {model.tokenizer.decode([i]): i for i in range(len(table))}
 
@@ -223,7 +223,7 @@ def test_the_forms_of_a_name_start_alike(model: Any) -> None:
     assert likeness(words) == pytest.approx(0.64, abs=0.1)
     assert likeness([pair for pair in forms if pair[0] != pair[1]]) == pytest.approx(0.64, abs=0.1)
     assert likeness(others) < 0.5
-    assert table.std() == pytest.approx(EMBEDDING_SPREAD, rel=0.1)
+    assert table.std() == pytest.approx(EMBEDDING_STD, rel=0.1)
 
 
 def test_options_are_checked_and_change_what_is_asked() -> None:

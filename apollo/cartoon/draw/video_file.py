@@ -60,7 +60,7 @@ def write_video(
 def write_grey_video(
     duration_s: float, path: str | os.PathLike[str], *, size_px: int = 384, fps: int = 8
 ) -> None:
-    """A video that shows nothing, to find out what a model guesses without seeing."""
+    """A video that shows nothing, to find out what a model guesses."""
     grey = np.full((size_px, size_px, 3), GREY, np.uint8)  # (H, W, 3)
     frames = itertools.repeat(grey, round(duration_s * fps))
     _write(path, frames, (size_px, size_px), fps)

@@ -1,4 +1,7 @@
-"""The parts of a question: what was asked and answered, random picks, and filled wordings."""
+"""What the askers of all kinds of questions share: random choices and wordings to be filled.
+
+In:  a Generator, a Video and a language.  Out: an Asking, from which an asker makes an Asked.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ WORDINGS = ("train", "held-out")
 
 @dataclass(frozen=True)
 class Asked:
-    """`subject` tells two questions of a kind apart; the same one is not asked twice.
+    """A question with its answer; the same `subject` is not asked about twice.
 
     `scene` is the one whose object was named last, which "it" means in the next question; `about`
-    the one the answer is about. `absent`: what the question names is nowhere in the video.
+    the one that the answer is about. `absent`: what the question names is not in the video.
     """
 
     question: str
@@ -32,7 +35,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Asking:
-    """All that an asker needs: random picks, the video, and one language to ask in."""
+    """All that an asker needs: random numbers, the video, and one language to ask in."""
 
     rng: np.random.Generator
     video: Video

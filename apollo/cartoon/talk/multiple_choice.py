@@ -1,9 +1,9 @@
 """Multiple choice: a question with lettered options, asked as benchmarks do.
 
-In:  an Asking and the askers that may be used.  Out: the question, answered with an option and its
-     letter: a small model knows which letter it means once it has said the words.
-Odd: wrong options are of the right one's kind; what another scene of the video shows comes first
-     among them, so seeing the whole video is not enough.
+In:  an Asking and the askers that may be used.  Out: the question, answered with an option's text
+     and its letter: a small model finds the letter more easily after the text.
+Odd: wrong options are of the same kind as the right one, first those that are true of another scene
+     of the video: it does not suffice to know what the video shows somewhere.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ SCENE_POOLS: dict[str, Callable[[Asking, Scene], list[str]]] = {
 
 
 def _pool(a: Asking, kind: str, asked: Asked) -> list[str]:
-    """Answers of the same kind, the most tempting first; the right one may be among them."""
+    """Answers of the same kind, the most likely first; the right one may be among them."""
     if kind == "num_scenes":
         scenes = (a.video.scenes * 5)[:5]
         videos = [Video(scenes[:number]) for number in range(1, 6)]

@@ -2,7 +2,7 @@
 
 In:  a Generator and a Video.  Out: Turns; see KINDS for the kinds.
 Odd: a kind that does not apply to a video (the colour of a cat) is never asked; a conversation
-     may be shorter than asked for when nothing new is left to ask.
+     is shorter than wanted when nothing new is left to ask.
 """
 
 from __future__ import annotations
@@ -54,16 +54,12 @@ FOLLOW_UP_SHARE = 0.6  # of the turns that can be asked about "it", where follow
 TRIES_PER_TURN = 40
 
 FOLLOW_UPS = (
-    *("motion", "background", "count", "colour", "word", "when", "next", "before", "position"),
-)
+    "motion", "background", "count", "colour", "word", "when", "next", "before", "position",
+)  # fmt: skip
 
 
 class Turn(NamedTuple):
-    """One question and its answer; `subject` is what it is about, if that can be named.
-
-    `about` is the scene that holds the answer, where one does; `absent` says that none can, for
-    what the question names is not in the video.
-    """
+    """One question and its answer; see `Asked` for the other fields."""
 
     question: str
     answer: str
@@ -104,8 +100,8 @@ KINDS: dict[str, tuple[Asker, float]] = {
 ASKERS: dict[str, Asker] = {kind: asker for kind, (asker, _) in KINDS.items() if kind != "choice"}
 
 
-def _roughen(rng: np.random.Generator, question: str) -> str:
-    """As people type: sometimes without a capital or without the final mark."""
+def _as_typed(rng: np.random.Generator, question: str) -> str:
+    """As people type it: sometimes without a capital or without the final mark."""
     if rng.random() < LOWER_SHARE and not question.startswith("I "):
         question = question[0].lower() + question[1:]
     if rng.random() < NO_MARK_SHARE and "\n" not in question:
@@ -147,7 +143,7 @@ def conversation(
         if asked.question in seen and not follows:  # "And the text?" can be asked of many
             continue
         seen |= {f"{kind} {asked.subject}", asked.question}
-        question = _roughen(rng, asked.question)
+        question = _as_typed(rng, asked.question)
         turn = Turn(question, asked.answer, kind, asked.subject, asked.about, asked.absent)
         result.append(turn)
         of = asked.scene if follow_ups else None

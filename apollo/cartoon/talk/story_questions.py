@@ -10,7 +10,7 @@ from apollo.cartoon.world.facts import COLOURS, OBJECTS, Thing
 from apollo.cartoon.world.scenes import Scene
 
 NOTHING_SHARE = 0.12  # of next/before questions are about the end or the start
-LEAST_SECOND = 2  # "at 1 seconds" nobody says
+LEAST_SECOND = 2  # so that "seconds" is right
 CLOSE_S = 1.0  # a moment closer to a change has two right answers
 ABSENT_KINDS = ("motion of", "background of", "count of", "when of", "next of", "before of")
 
@@ -96,7 +96,7 @@ def ask_at(a: Asking) -> Asked | None:
 
 
 def an_absent_thing(a: Asking) -> tuple[str, str | None]:
-    """(name, colour) of something that is nowhere in the video; often nearly right."""
+    """(name, colour) of something that is not in the video; half of the time nearly right."""
     shapes = [(s.object, s.colour) for s in a.video.scenes if s.colour]
     if shapes and a.chance(0.5):  # the right shape in a wrong colour
         name, shown = a.choice(shapes)

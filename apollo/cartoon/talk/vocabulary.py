@@ -1,8 +1,8 @@
-"""Where Chinese text may be cut into tokens: at names, never across them.
+"""Chinese text in pieces for training a tokenizer: no token then spans two names.
 
-In:  a text.  Out: its pieces, for a tokenizer to be trained on.
-Odd: Chinese has no blanks, so from whole sentences a tokenizer would learn tokens such as "a ring
-on a red background", a few of each of thousands, and nothing could be looked up word by word.
+In:  a text.  Out: its pieces.
+Odd: Chinese has no blanks, so from whole sentences a tokenizer would learn thousands of rare tokens
+such as "a ring on a red background", and the model could not look up words one by one.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Questions whose answer is yes or no, each half of the time.
 
 In:  an Asking.  Out: one question with its answer.
-Odd: the answer is drawn first, then a question that has it, so the wording gives nothing away.
-     Where something must be compared, the answer first tells what is there ("It moves to the left,
-     so no."): that helps the asker, and a small model compares what it has said far more easily.
+Odd: the answer is drawn first, then a question that has it, so the wording gives no hint.
+     Where something must be compared, the answer first tells the fact ("It moves to the left, so
+     no."): that is more helpful, and a small model compares what it has said far more easily.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Videos as facts: what each scene shows, sampled from a seed, with some combinations held out.
 
 In:  a numpy Generator and the split.  Out: a frozen Video; nothing is drawn here.
-Odd: cuts of half the longer videos do not fall on the clip borders (`cut_shifts_s`): only the
-     switch comes early or late, what a scene shows keeps its time.
-     Every object has exactly one pair that training never shows, either a background or a
-     motion, chosen by a hash of its name (about 4 % of all pairs). So every object can be tested
-     in a combination the model has not seen, and adding words to the vocabulary moves few of them.
+Odd: in half of the videos with cuts, these do not fall on the clip borders (`cut_shifts_s`): only
+     the switch comes early or late, motions keep their times.
+     Every object has exactly one background or motion that training never shows it with, chosen by
+     a hash of its name (about 4 % of all pairs). So every object can be tested in a combination the
+     model has not seen, and adding to the vocabulary changes few of these pairs.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ SPLITS = ("train", "held-out")
 
 @dataclass(frozen=True)
 class Scene:
-    """One shot. `look_seed` decides all that no question asks for: size, offsets, font, shade."""
+    """One shot. `look_seed` decides what no question asks for: size, offsets, font, shade."""
 
     object: str
     colour: str | None  # of a shape; sprites have their own colours
@@ -107,18 +107,18 @@ class Video:
             start_s += scene.duration_s
 
     def seen_spans(self) -> Iterator[tuple[float, float, Scene]]:
-        """The same without the parts in which the stage is empty."""
+        """The same without the parts in which no object is there."""
         for start_s, _, scene in self.spans():
             first_s, last_s = scene.seen_s
             yield start_s + first_s, start_s + last_s, scene
 
     def cuts_s(self) -> list[float]:
-        """When the picture really switches."""
+        """When the picture switches from one scene to the next."""
         borders_s = list(accumulate(scene.duration_s for scene in self.scenes))[:-1]
         shifts_s = self.cut_shifts_s or (0.0,) * len(borders_s)
         return [border_s + shift_s for border_s, shift_s in zip(borders_s, shifts_s, strict=True)]
 
-    def stage_spans(self) -> Iterator[tuple[float, float, Scene]]:
+    def shown_spans(self) -> Iterator[tuple[float, float, Scene]]:
         """(start_s, end_s, scene) as shown: cuts where they really are."""
         cuts_s = self.cuts_s()
         yield from zip([0.0, *cuts_s], [*cuts_s, self.duration_s], self.scenes, strict=True)
@@ -245,7 +245,7 @@ def cut_elsewhere(rng: np.random.Generator, scenes: list[Scene]) -> tuple[float,
             round(-MAX_SHIFT_S * 10), round(MAX_SHIFT_S * 10) + 1, len(scenes) - 1
         )
         video = Video(tuple(scenes), tuple(int(tenth) / 10 for tenth in tenths))
-        if all(end_s - start_s >= LEAST_SHOWN_S for start_s, end_s, _ in video.stage_spans()):
+        if all(end_s - start_s >= LEAST_SHOWN_S for start_s, end_s, _ in video.shown_spans()):
             return video.cut_shifts_s
 
 
