@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apollo
+import apollo.nano  # its tasks and recipes are known to `apollo train` from here on
 from apollo.catalog import card_of
 from apollo.demo import command as demo_command
 from apollo.evaluate import command as eval_command

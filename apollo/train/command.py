@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import shutil
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from apollo.errors import RecipeError
+from apollo.terminal import check_extra
+from apollo.train.stage import Stage
+from apollo.train.task import RECIPES, RESULT
 
-PACKAGE = Path(__file__).parent.parent
-RECIPES = (PACKAGE / "train" / "recipes", PACKAGE / "nano" / "recipes")
+if TYPE_CHECKING:
+    from apollo.train.recipe import Recipe
+
+MODULES = ("accelerate", "peft", "yaml", "tensorboard", "matplotlib", "jinja2")  # of the extra
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +55,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    check_extra("apollo train", "train", *MODULES)
+    from apollo.train.checks import check_stages
     from apollo.train.recipe import read_recipe
 
     recipe = read_recipe(_recipe_file(args.recipe), args.changes)
@@ -66,12 +72,11 @@ def run(args: argparse.Namespace) -> int:
             )
     if args.minutes is not None and args.minutes <= 0:
         raise RecipeError(f"--minutes is {args.minutes:g}; it must be above 0.")
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    is_first = os.environ.get("RANK", "0") == "0"  # of several processes only one speaks
-    logging.getLogger("apollo").setLevel(logging.INFO if is_first else logging.ERROR)
+    start_logging()
     if args.check:
-        _check(recipe, output, chosen)
-        sys.stdout.write(plan(recipe, output, chosen))
+        to_do = _stages_to_do(recipe, output, chosen, fresh=args.fresh)
+        check_stages(recipe, [stage for stage in recipe.stages if stage.name in chosen], output)
+        sys.stdout.write(plan(recipe, output, chosen, to_do))
         return 0
     run_stages(
         recipe,
@@ -84,6 +89,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def start_logging() -> None:
+    """What is told on the way goes to stderr; of several processes only the first one speaks."""
+    from apollo.train.processes import is_first_process
+
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("apollo").setLevel(logging.INFO if is_first_process() else logging.ERROR)
+
+
 def _recipe_file(name: str) -> Path:
     if not Path(name).is_file():
         for folder in RECIPES:
@@ -92,33 +105,24 @@ def _recipe_file(name: str) -> Path:
     return Path(name)
 
 
-def _check(recipe: Any, output: Path, chosen: list[str]) -> None:
-    from apollo.train.checks import check_stages, check_takes
-
-    stages = [stage for stage in recipe.stages if stage.name in chosen]
-    check_takes(recipe, stages, output)
-    check_stages(recipe, stages, output)
-
-
-def plan(recipe: Any, output: Path, chosen: list[str]) -> str:
+def plan(recipe: Recipe, output: Path, chosen: Sequence[str], to_do: Sequence[Stage]) -> str:
     """What would run, in lines for a person."""
     lines = [f"{recipe.file}: {len(chosen)} stages, results in {output}"]
     for stage in recipe.stages:
         if stage.name in chosen:
             trained = ", ".join(f"{part} x {rate:g}" for part, rate in stage.train.items() if rate)
             length = f"{stage.num_steps} steps" if stage.num_steps else f"{stage.epochs:g} epochs"
-            state = "complete" if (output / stage.name / "result").is_dir() else "to do"
             lines.append(
                 f"{stage.name}: {stage.task}, {length} of {stage.global_batch}, rate {stage.lr:g} "
-                f"({trained}), {state}"
+                f"({trained}), {'to do' if stage in to_do else 'complete'}"
             )
     return "\n".join(lines) + "\n"
 
 
 def run_stages(
-    recipe: Any,
+    recipe: Recipe,
     output: Path,
-    chosen: list[str],
+    chosen: Sequence[str],
     *,
     fresh: bool = False,
     minutes: float | None = None,
@@ -131,36 +135,50 @@ def run_stages(
     """
     import torch
 
-    from apollo.train.checks import check_stages, check_takes, start_of
-    from apollo.train.stage_run import train_stage
+    from apollo.train.checks import check_stages, settings_of, start_of
     from apollo.train.task import build_task
+    from apollo.train.trainer import train_stage
 
     if threads:
         torch.set_num_threads(threads)
     began_s = time.monotonic()
-    to_do = []
+    to_do = _stages_to_do(recipe, output, chosen, fresh=fresh)
     for stage in recipe.stages:
-        if stage.name in chosen and not fresh and (output / stage.name / "result").is_dir():
+        if stage.name in chosen and stage not in to_do:
             log.info("Stage %s is complete.", stage.name)
-        elif stage.name in chosen:
-            to_do.append(stage)
-    check_takes(recipe, to_do, output)
     if len(to_do) > 1:
         check_stages(recipe, to_do, output)
     for stage in to_do:
         folder = output / stage.name
-        if fresh:
-            shutil.rmtree(folder, ignore_errors=True)
-        left = None if minutes is None else minutes - (time.monotonic() - began_s) / 60
         complete = train_stage(
             stage,
             partial(build_task, stage, start_of(recipe, stage, output)),
             folder,
             where=f'{recipe.file}, stage "{stage.name}"',
             seed=recipe.seed,
-            minutes=left,
+            settings=(folder, settings_of(recipe, stage)),
+            fresh=[folder] if fresh else [],
+            minutes=None if minutes is None else minutes - (time.monotonic() - began_s) / 60,
         )
         if not complete:
             log.info("Stopped in stage %s; the same command goes on from there.", stage.name)
             return False
     return True
+
+
+def _stages_to_do(
+    recipe: Recipe, output: Path, chosen: Sequence[str], *, fresh: bool
+) -> list[Stage]:
+    """The chosen stages that have no result yet, or are to begin anew.
+
+    Raises:
+        RecipeError: one goes on from a stage without a result.
+        SettingError: the results in the folder are of another recipe.
+    """
+    from apollo.train.checks import check_results, check_takes
+
+    stages = [stage for stage in recipe.stages if stage.name in chosen]
+    to_do = [s for s in stages if fresh or not (output / s.name / RESULT).is_dir()]
+    check_takes(recipe, to_do, output)
+    check_results(recipe, stages, output, removed=to_do if fresh else [])
+    return to_do

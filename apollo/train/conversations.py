@@ -7,8 +7,8 @@ and its features are read back afterwards. Otherwise videos are decoded in worke
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,17 +27,15 @@ from apollo.model.token_cache import TokenCache
 from apollo.model.visual_tokens import FRAMES_PER_IMAGE, Viewer
 from apollo.settings import Sampling
 from apollo.train.answer_loss import answer, count_answers
-from apollo.train.features import FeatureCache
+from apollo.train.features import FeatureCache, Seen, record_pixels
 from apollo.train.records import Record, check_lengths, read_records
 from apollo.train.rows import Row, chat_row, pad_rows
 from apollo.train.sample_order import training_order
 from apollo.train.stage import Stage
 from apollo.train.task import Batch, Start
 from apollo.video.clips import Clip
-from apollo.video.picture import read_image
-from apollo.video.reader import probe, read_clips
 
-log = logging.getLogger(__name__)
+Times = Sequence[tuple[float, float]]  # (start_s, end_s) of clips
 
 
 class Talking(nn.Module):
@@ -53,12 +51,20 @@ class Talking(nn.Module):
         answers = answer(self.model, rows, tokens)
         loss = answers.loss
         if all(row is None for row in seen):
-            loss = loss + 0.0 * self._unseen()
+            loss = loss + 0.0 * self._unused()
         return {"loss": loss, "metrics": answers.metrics(rows)}
 
-    def _unseen(self) -> Tensor:
-        """A black clip's visual tokens: the processes of a run must all use what they train."""
+    def _unused(self) -> Tensor:
+        """Something of the parts that text does not pass through: they get gradients of 0.
+
+        So a batch of text has the same effect however it is shared. Where there are several
+        processes they must all run what they train, and a black clip goes through.
+        """
         towers = self.model.vision_tower
+        if not torch.distributed.is_initialized():
+            parameters = [*towers.parameters(), *self.model.mm_connector.parameters()]
+            sums = [p.sum() for p in parameters if p.requires_grad]
+            return torch.stack(sums).sum() if sums else torch.zeros(())
         if any(p.requires_grad for p in towers.parameters()):
             black = np.zeros((FRAMES_PER_IMAGE, 8, 8, 3), np.uint8)
             latents = self.model.mm_connector.resampler.latents
@@ -96,13 +102,15 @@ class ConversationTask:
         )
         self.model = self.base_model(start, where)
         if stage.gradient_checkpointing:
-            self.model.llm.gradient_checkpointing_enable({"use_reentrant": False})
-        self.module = Talking(self.model)
+            llm = self.model.llm
+            # its name in transformers from 5.20 on; the older one warns there
+            enable = getattr(llm, "activation_checkpointing_enable", None)
+            (enable or llm.gradient_checkpointing_enable)({"use_reentrant": False})
+        self.module: nn.Module = Talking(self.model)
         self.records = [record for source in self.sources for record in source]
         self.num_trained = len(self.records)
         self.records += held_out
         self.tokenizer: Any = self.model.tokenizer
-        self.sampling = Sampling(max_clips=stage.clips_per_video)
         self.max_length = min(stage.max_length or 10**9, self.model.config.max_context_tokens)
         self.plans = [self._plan(record) for record in self.records]
         self.lengths = [len(self._row(n).ids) for n in range(len(self.records))]
@@ -112,6 +120,7 @@ class ConversationTask:
         self.cache = (
             FeatureCache(start.cache, self.model) if frozen and stage.feature_cache else None
         )
+        self.keys: dict[int, str] = {}  # of the features, by the number of the sample
 
     def base_model(self, start: Start, where: str) -> ApolloForCausalLM:
         """The model to train."""
@@ -151,24 +160,26 @@ class ConversationTask:
         """Fills the cache of features, each process its part of the videos."""
         if self.cache is None:
             return
-        shown: dict[tuple[Any, ...], Record] = {}
         for number, record in enumerate(self.records):
             if record.media is not None:
-                shown[(record.media, record.start_s, record.end_s, self._num_clips(number))] = (
-                    record
-                )
-        mine = list(shown.items())[rank::world]
-        for (*_, num_clips), record in tqdm(mine, desc="reading videos", disable=rank > 0):
-            self._features(record, num_clips)
+                with _telling(record):
+                    self.keys[number] = self.cache.key(record, self._sampling(number))
+        mine = list({key: number for number, key in self.keys.items()}.values())[rank::world]
+        for number in tqdm(mine, desc="reading videos", disable=rank > 0):
+            self._features(number)
 
     def sample(self, number: int) -> dict[str, Any]:
+        """One row and what is seen in it. Where features are kept, no video is opened."""
         record = self.records[number]
-        seen: list[Tensor] | None = None
-        if record.media is not None and self.cache is not None:
-            seen = [self._features(record, self._num_clips(number))]
-        elif record.media is not None:
-            seen = self._pixels(record, self.plans[number])
-        return {"row": self._row(number), "seen": seen}
+        if record.media is None:
+            return {"row": self._row_of(record, None), "seen": None}
+        if self.cache is not None:
+            seen = self._features(number)
+            row = self._row_of(record, self._block(record, seen.clips, seen.duration_s))
+            return {"row": row, "seen": [seen.features]}
+        with _telling(record):
+            pixels = record_pixels(self.model, record, self.plans[number])
+        return {"row": self._row(number), "seen": pixels}
 
     def collate(self, samples: list[dict[str, Any]]) -> Batch:
         rows = pad_rows([sample["row"] for sample in samples], self.tokenizer.pad_token_id)
@@ -189,36 +200,40 @@ class ConversationTask:
         """The clips to read: fewer than wanted when the conversation leaves no room for more."""
         if record.media is None or record.is_image:
             return []
+        assert record.info is not None
         viewer = Viewer(self.model, TokenCache(max_bytes=0))
-        info = probe(record.media)
         num_clips = self.stage.clips_per_video
         while True:
             sampling = Sampling(max_clips=num_clips, start_s=record.start_s, end_s=record.end_s)
-            clips = viewer.plan(info, sampling)
-            size = len(self._row_of(record, self._block(clips, info.duration_s)).ids)
+            clips = viewer.plan(record.info, sampling)
+            block = self._block(record, _times(clips), record.info.duration_s)
+            size = len(self._row_of(record, block).ids)
             if size <= self.max_length or len(clips) == 1:
                 return clips
             num_clips = max(1, min(len(clips) - 1, int(len(clips) * self.max_length / size)))
 
-    def _num_clips(self, number: int) -> int | None:
-        return len(self.plans[number]) or None
+    def _sampling(self, number: int) -> Sampling:
+        return Sampling(max_clips=len(self.plans[number]) or None)
 
-    def _block(self, clips: Sequence[Clip], duration_s: float) -> str:
+    def _row(self, number: int) -> Row:
+        """A row from the plan of its clips, before anything was decoded."""
+        record = self.records[number]
+        if record.media is None:
+            return self._row_of(record, None)
+        duration_s = 0.0 if record.info is None else record.info.duration_s
+        block = self._block(record, _times(self.plans[number]), duration_s)
+        return self._row_of(record, block)
+
+    def _block(self, record: Record, times: Times, duration_s: float) -> str:
         config = self.model.config
+        if record.is_image:
+            return image_block(config.tokens_per_clip)
         return video_block(
-            clips,
+            [Clip((), start_s, end_s) for start_s, end_s in times],
             duration_s=duration_s,
             clip_duration_s=config.clip_duration_s,
             tokens_per_clip=config.tokens_per_clip,
         )
-
-    def _row(self, number: int) -> Row:
-        record = self.records[number]
-        if record.media is None:
-            return self._row_of(record, None)
-        if record.is_image:
-            return self._row_of(record, image_block(self.model.config.tokens_per_clip))
-        return self._row_of(record, self._block(self.plans[number], probe(record.media).duration_s))
 
     def _row_of(self, record: Record, block: str | None) -> Row:
         messages = [{**m, "content": disarm(m["content"])} for m in record.messages]
@@ -227,25 +242,26 @@ class ConversationTask:
         pairs = list(zip(texts[::2], texts[1::2], strict=True))
         return chat_row(pairs, block, self.tokenizer, system)
 
-    def _features(self, record: Record, num_clips: int | None) -> Tensor:
-        assert self.cache is not None and record.media is not None
-        try:
-            return self.cache.see(record, Sampling(max_clips=num_clips)).features
-        except VideoError as error:  # it could be opened, and is broken further in
-            raise DataError(f"{record.where}: {error}") from error
+    def _features(self, number: int) -> Seen:
+        assert self.cache is not None
+        seen = self.cache.get(self.keys[number]) if number in self.keys else None
+        if seen is not None:
+            return seen
+        with _telling(self.records[number]):
+            return self.cache.see(self.records[number], self._sampling(number))
 
-    def _pixels(self, record: Record, clips: Sequence[Clip]) -> list[Tensor]:
-        """One tensor per tower, (N, ...)."""
-        assert record.media is not None
-        try:
-            if record.is_image:
-                frames = [np.repeat(read_image(record.media)[None], FRAMES_PER_IMAGE, axis=0)]
-            else:
-                frames = list(read_clips(record.media, clips))
-        except VideoError as error:
-            raise DataError(f"{record.where}: {error}") from error
-        transforms = self.model.vision_tower.vision_processor
-        return [torch.stack([transform(clip) for clip in frames]) for transform in transforms]
+
+def _times(clips: Sequence[Clip]) -> Times:
+    return [(clip.start_s, clip.end_s) for clip in clips]
+
+
+@contextlib.contextmanager
+def _telling(record: Record) -> Iterator[None]:
+    """A video that was opened before may still be broken further in; the error names its line."""
+    try:
+        yield
+    except VideoError as error:
+        raise DataError(f"{record.where}: {error}") from error
 
 
 def _base_model(stage: Stage, start: Start, where: str) -> ApolloForCausalLM:

@@ -1,6 +1,6 @@
-"""What frozen towers say of a clip, kept on disk: every clip is decoded and encoded once.
+"""Features of frozen towers, kept on disk: every clip is decoded and encoded once.
 
-In:  a video or picture, how densely it is read, and a model whose towers do not change.
+In:  a record with a video or picture, how densely it is read, a model whose towers do not change.
 Out: a `Seen`: tower features (N, P, Dv) before the connector, and the times of the clips, so that
      the prompt can be written without opening the video.
 Odd: names are digests of all that decides the features, so nothing is ever out of date. Several
@@ -9,11 +9,11 @@ processes may share a folder: a file appears whole or not at all, and a broken o
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import itertools
 import json
 import os
-import uuid
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from apollo.data.whole_file import whole_file
 from apollo.errors import SettingError, VideoError
 from apollo.model.causal_lm import ApolloForCausalLM, Pixels
 from apollo.model.token_cache import TokenCache, file_digest
 from apollo.model.visual_tokens import FRAMES_PER_IMAGE, Viewer
 from apollo.settings import Sampling
 from apollo.train.records import Record
-from apollo.video.clips import clip_budget
+from apollo.video.clips import Clip, clip_budget
 from apollo.video.picture import read_image
 from apollo.video.reader import probe, read_clips
 
@@ -70,6 +71,32 @@ def encode_features(model: ApolloForCausalLM, pixels: Pixels) -> Tensor:
         towers.train(was_training)
 
 
+def clip_pixels(model: ApolloForCausalLM, clips: Iterable[np.ndarray]) -> Pixels:
+    """Frames of clips, each (T, H, W, 3) -> pixels, one tensor (N, ...) per tower; [] for no clips.
+
+    Clip by clip: no two of them are in memory at full size.
+    """
+    transforms = model.vision_tower.vision_processor
+    shrunk = [[transform(frames) for transform in transforms] for frames in clips]
+    return [torch.stack(clips_of_tower) for clips_of_tower in zip(*shrunk, strict=True)]
+
+
+def record_pixels(model: ApolloForCausalLM, record: Record, clips: Sequence[Clip]) -> Pixels:
+    """Pixels of a record's picture, which is one clip, or of the planned clips of its video.
+
+    Raises:
+        VideoError: the file cannot be used.
+    """
+    return clip_pixels(model, _frames(record, clips))
+
+
+def _frames(record: Record, clips: Sequence[Clip]) -> Iterator[np.ndarray]:
+    assert record.media is not None
+    if record.is_image:
+        return iter([np.repeat(read_image(record.media)[None], FRAMES_PER_IMAGE, axis=0)])
+    return read_clips(record.media, clips)
+
+
 class FeatureCache:
     """A folder of features of one model's towers, which must stay as they are meanwhile."""
 
@@ -79,26 +106,20 @@ class FeatureCache:
         self.towers = _identity(model)
         self._digests: dict[tuple[str, int, int], str] = {}
 
-    def key(
-        self,
-        media: Record | Path,
-        sampling: Sampling,
-        start_s: float | None = None,
-        end_s: float | None = None,
-        *,
-        is_image: bool = False,
-    ) -> str:
-        """The name of what the towers see of a file, read so; 64 hex digits.
+    def key(self, record: Record, sampling: Sampling) -> str:
+        """The name of what the towers see of a record's file, read so; 64 hex digits.
 
-        A range that is given goes before the record's own, and this before that of `sampling`.
+        The record's range goes before that of `sampling`.
 
         Raises:
             VideoError: the file cannot be read.
             ValueError: the record is one without a video or picture.
         """
-        path, is_image, sampling = _what(media, sampling, start_s, end_s, is_image)
+        if record.media is None:
+            raise ValueError(f"{record.where} has no video or picture")
         how: dict[str, Any] = {"image": FRAMES_PER_IMAGE}
-        if not is_image:
+        if not record.is_image:
+            sampling = _of_record(sampling, record)
             config = self.model.config
             room = clip_budget(config.max_context_tokens, config.tokens_per_clip)
             how = asdict(sampling)
@@ -106,18 +127,26 @@ class FeatureCache:
             how["max_clips"] = min(sampling.max_clips or room, room)  # as a Viewer plans
             how["start_s"] = float(sampling.start_s or 0.0)
             how["end_s"] = None if sampling.end_s is None else float(sampling.end_s)
-        parts = [LAYOUT, self.towers, self._digest(path), how]
+        parts = [LAYOUT, self.towers, self._digest(record.media), how]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def get(self, key: str) -> Seen | None:
-        """What was put under the key; None if there is nothing, or nothing that can be read."""
+        """What was put under the key; None if there is nothing, or a file that is not whole.
+
+        Raises:
+            SettingError: the folder cannot be read.
+        """
         try:
             with safe_open(self._file(key), framework="pt") as file:
                 times = json.loads((file.metadata() or {})["times"])
                 clips = tuple((float(start_s), float(end_s)) for start_s, end_s in times["clips"])
                 return Seen(file.get_tensor("features"), clips, float(times["duration_s"]))
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (SafetensorError, KeyError, TypeError, ValueError):
             return None  # it is made again, which also mends the file
+        except OSError as error:
+            raise self._fault("read", error) from error
 
     def put(self, key: str, seen: Seen) -> None:
         """Keeps it, instead of what was there.
@@ -125,72 +154,54 @@ class FeatureCache:
         Raises:
             SettingError: the folder cannot be written.
         """
-        file = self._file(key)
-        unfinished = file.with_name(f"{uuid.uuid4().hex}.tmp")
         times = json.dumps({"clips": seen.clips, "duration_s": seen.duration_s})
         features = seen.features.detach().cpu().contiguous()
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                save_file({"features": features}, unfinished, metadata={"times": times})
-                os.replace(unfinished, file)
-            finally:
-                with contextlib.suppress(FileNotFoundError):  # it has its name by now
-                    unfinished.unlink()
+            with whole_file(self._file(key)) as growing:
+                save_file({"features": features}, growing, metadata={"times": times})
         except (OSError, SafetensorError) as error:
-            raise SettingError(
-                f"The features cannot be kept in {self.folder} "
-                f"({getattr(error, 'strerror', None) or error}); make room there, or train with "
-                "feature_cache: false."
-            ) from error
+            raise self._fault("kept", error) from error
 
-    def see(
-        self,
-        media: Record | Path,
-        sampling: Sampling,
-        start_s: float | None = None,
-        end_s: float | None = None,
-        *,
-        is_image: bool = False,
-    ) -> Seen:
+    def _fault(self, what: str, error: Exception) -> SettingError:
+        return SettingError(
+            f"The features cannot be {what} in {self.folder} "
+            f"({getattr(error, 'strerror', None) or error}); make room and give this user access "
+            "there, or train with feature_cache: false."
+        )
+
+    def see(self, record: Record, sampling: Sampling) -> Seen:
         """What the towers see of a file: kept from before, or decoded, encoded and kept now.
 
-        Features are on the CPU. At most `encode_batch_size` clips are decoded at once.
+        Features are on the CPU. At most `encode_batch_size` clips are encoded at once.
 
         Raises:
             VideoError: the file cannot be used.
-            SettingError: the folder cannot be written.
+            SettingError: the folder cannot be read or written.
         """
-        key = self.key(media, sampling, start_s, end_s, is_image=is_image)
+        key = self.key(record, sampling)
         seen = self.get(key)
         if seen is None:
-            path, is_image, sampling = _what(media, sampling, start_s, end_s, is_image)
-            seen = self._see_image(path) if is_image else self._see_video(path, sampling)
+            seen = self._encode(record, sampling)
             self.put(key, seen)
         return seen
 
-    def _see_image(self, path: Path) -> Seen:
-        frames = np.repeat(read_image(path)[None], FRAMES_PER_IMAGE, axis=0)  # (T, H, W, 3)
-        return Seen(self._encode([frames]), (), 0.0)
-
-    def _see_video(self, path: Path, sampling: Sampling) -> Seen:
-        info = probe(path)
-        clips = Viewer(self.model, TokenCache(max_bytes=0)).plan(info, sampling)
+    def _encode(self, record: Record, sampling: Sampling) -> Seen:
+        clips: list[Clip] = []
+        duration_s = 0.0
+        if not record.is_image:
+            assert record.media is not None
+            info = record.info or probe(record.media)
+            viewer = Viewer(self.model, TokenCache(max_bytes=0))
+            clips, duration_s = viewer.plan(info, _of_record(sampling, record)), info.duration_s
+        frames = _frames(record, clips)
         parts: list[Tensor] = []
-        group: list[np.ndarray] = []
-        for number, frames in enumerate(read_clips(path, clips), start=1):
-            group.append(frames)
-            if len(group) == self.model.config.encode_batch_size or number == len(clips):
-                parts.append(self._encode(group))
-                group = []
+        # until there are no more: at its end the reader tells what was lost
+        while pixels := clip_pixels(
+            self.model, itertools.islice(frames, self.model.config.encode_batch_size)
+        ):
+            parts.append(encode_features(self.model, pixels).cpu())
         times = tuple((clip.start_s, clip.end_s) for clip in clips)
-        return Seen(torch.cat(parts), times, info.duration_s)
-
-    def _encode(self, clips: list[np.ndarray]) -> Tensor:
-        """Frames of some clips, each (T, H, W, 3) -> features (N, P, Dv) on the CPU."""
-        transforms = self.model.vision_tower.vision_processor
-        pixels = [torch.stack([transform(frames) for frames in clips]) for transform in transforms]
-        return encode_features(self.model, pixels).cpu()
+        return Seen(torch.cat(parts), times, duration_s)
 
     def _file(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.safetensors"
@@ -209,24 +220,10 @@ class FeatureCache:
         return self._digests[version]
 
 
-def _what(
-    media: Record | Path,
-    sampling: Sampling,
-    start_s: float | None,
-    end_s: float | None,
-    is_image: bool,
-) -> tuple[Path, bool, Sampling]:
-    """The file, whether it is a picture, and the sampling with the range that counts."""
-    if isinstance(media, Record):
-        if media.media is None:
-            raise ValueError(f"{media.where} has no video or picture")
-        start_s = media.start_s if start_s is None else start_s
-        end_s = media.end_s if end_s is None else end_s
-        is_image = media.is_image
-        media = media.media
-    if start_s is not None or end_s is not None:
-        sampling = replace(sampling, start_s=start_s, end_s=end_s)
-    return media, is_image, sampling
+def _of_record(sampling: Sampling, record: Record) -> Sampling:
+    if record.start_s is None and record.end_s is None:
+        return sampling
+    return replace(sampling, start_s=record.start_s, end_s=record.end_s)
 
 
 def _identity(model: ApolloForCausalLM) -> str:

@@ -2,25 +2,21 @@
 
 In:  `LoraSettings`: a data file (see records.py), a base model, an output folder.
 Out: the adapter's three files in the output folder; beside them what a stopped run goes on from
-     (training/), and what is dear to make again (features/, rehearsal/).
+     (training/), and what is expensive to recompute (features/, rehearsal/).
 Odd: the base does not change. As long as the adapter stays off the towers, every clip is decoded
 and encoded once. For nano, cartoon questions it knows are mixed in, or it would forget them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import os
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import nn
 
 from apollo.adapters import lora as adapters
@@ -29,22 +25,24 @@ from apollo.adapters.identity import identify
 from apollo.cartoon.rehearsal import write_rehearsal
 from apollo.catalog import NANO_FOLDER, card_of
 from apollo.chat import load
+from apollo.data.whole_file import whole_file
 from apollo.errors import DataError, SettingError
 from apollo.model import checkpoint
 from apollo.model.causal_lm import ApolloForCausalLM
+from apollo.model.device import best_dtype
 from apollo.model.quantize import check_quantization
 from apollo.settings import Generation, Sampling
 from apollo.train.conversations import ConversationTask
+from apollo.train.processes import is_first_process, training_device, uses_cpu
 from apollo.train.records import read_records
+from apollo.train.resume import SETTINGS, Settings, cannot_be_used, check_folder, content_digest
 from apollo.train.stage import POLICIES, Source, Stage
-from apollo.train.stage_run import train_stage
-from apollo.train.task import Start
-
-log = logging.getLogger(__name__)
+from apollo.train.task import RESULT, Start
+from apollo.train.trainer import train_stage
 
 NANO, OTHERS = "nano", ""
 ADAPTER = "adapter"  # the one part of the stage
-SETTINGS, TRAINING, FEATURES, REHEARSAL = "training.json", "training", "features", "rehearsal"
+TRAINING, FEATURES, REHEARSAL = "training", "features", "rehearsal"
 FILES = (PEFT_CONFIG, OWN_CONFIG, WEIGHTS)  # the weights last: without them there is no adapter
 
 # A new thing must be seen as well as named, so nano's connector learns too; a large model sees
@@ -121,7 +119,6 @@ class LoraSettings:
 
     def stage(self, *sources: Source) -> Stage:
         """The training as the trainer takes it."""
-        on_gpu = torch.cuda.is_available()
         return Stage(
             name="lora",
             train={ADAPTER: 1.0},
@@ -132,7 +129,8 @@ class LoraSettings:
             global_batch=self.batch,
             lr=self.lr,
             warmup_steps=int(self.steps * WARMUP_SHARE),
-            precision="bfloat16" if on_gpu else "float32",
+            precision=str(best_dtype(training_device())).removeprefix("torch."),
+            gradient_checkpointing=self.quantization is not None,  # memory is what is short
             save_every=SAVE_EVERY,
         )
 
@@ -148,9 +146,11 @@ class LoraTask(ConversationTask):
 
     def base_model(self, start: Start, where: str) -> ApolloForCausalLM:
         folder = checkpoint.find(card_of(start.base).source)
+        device = training_device()
         model = ApolloForCausalLM.from_pretrained(
             folder,
-            dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32,
+            dtype=best_dtype(device),
+            device_map=device,  # where quantized weights are packed
             quantization=self.settings.quantization,
         )
         if model.tokenizer is None:
@@ -163,11 +163,6 @@ class LoraTask(ConversationTask):
 
     def parts(self) -> dict[str, list[nn.Module]]:
         return {ADAPTER: [self.model]}  # of which only the adapter asks for gradients
-
-    def prepare(self, rank: int, world: int) -> None:
-        if rank == 0:  # everything is checked now, so this is the training that the folder holds
-            _note_settings(self.settings)
-        super().prepare(rank, world)
 
     def save(self, folder: Path) -> None:
         adapters.save_adapter(self.model, folder, ADAPTER)
@@ -191,22 +186,36 @@ def train_adapter(
     read_records(settings.data, unreadable=settings.unreadable)
     if settings.rehearse:  # which takes a while to write, so all else is checked before
         LoraTask(settings, settings.stage(own), start)
-    _check_output(settings, fresh=fresh)
+    folder, adapter = output / TRAINING, [output / name for name in FILES]
+    must_be_same = _settings_as_json(settings)
+    if not fresh or not (output / SETTINGS).exists():
+        check_folder(output, must_be_same, [*adapter, *folder.glob("*")])
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_be_used(output, error) from error
     sources = [own]
     if settings.rehearse:
-        sources.append(Source(write_rehearsal(output / REHEARSAL), settings.rehearse))
+        with PartialState(cpu=uses_cpu()).main_process_first():  # the others find it drawn
+            sources.append(Source(write_rehearsal(output / REHEARSAL), settings.rehearse))
     stage = settings.stage(*sources)
-    folder = output / TRAINING
-    if not (folder / "result").is_dir():
-        build: Callable[[], Any] = partial(LoraTask, settings, stage, start)
-        where = str(settings.data)
-        if not train_stage(stage, build, folder, where=where, seed=settings.seed, minutes=minutes):
+    if fresh or not (folder / RESULT).is_dir():
+        complete = train_stage(
+            stage,
+            partial(LoraTask, settings, stage, start),
+            folder,
+            where=str(settings.data),
+            seed=settings.seed,
+            settings=(output, must_be_same),
+            fresh=[folder, *adapter] if fresh else [],
+            minutes=minutes,
+        )
+        if not complete:
             return False
-    if _is_first_process():
-        for name in FILES:
-            growing = output / f"{name}.writing"
-            shutil.copyfile(folder / "result" / name, growing)
-            os.replace(growing, output / name)
+    if is_first_process():
+        for file in adapter:
+            with whole_file(file) as growing:
+                shutil.copyfile(folder / RESULT / file.name, growing)
     return True
 
 
@@ -230,66 +239,10 @@ def before_and_after(settings: LoraSettings) -> tuple[str, str, str]:
     return question, answers[0], answers[1]
 
 
-# ---- the output folder -------------------------------------------------------------------
-
-
-def _check_output(settings: LoraSettings, *, fresh: bool) -> None:
-    """Sees to it that the folder has the same training to go on with, or none.
-
-    Raises:
-        SettingError: it cannot be used, or holds another training.
-    """
-    if not _is_first_process():
-        return
-    output, file = settings.output, settings.output / SETTINGS
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if fresh and file.exists():
-            shutil.rmtree(output / TRAINING, ignore_errors=True)
-            for name in (*FILES, SETTINGS):
-                (output / name).unlink(missing_ok=True)
-        taken = [output / name for name in FILES] + list((output / TRAINING).glob("*"))
-        if not file.exists():
-            if any(path.exists() for path in taken):
-                raise SettingError(
-                    f"{output} holds files of something else; choose another --output."
-                )
-            return
-        known = json.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise SettingError(
-            f"The folder {output} cannot be used ({error.strerror}); choose another --output."
-        ) from error
-    except ValueError as error:
-        raise SettingError(f"{file} is not JSON; add --fresh to begin anew.") from error
-    wanted = _as_json(settings)
-    other = [key for key in wanted if not isinstance(known, dict) or known.get(key) != wanted[key]]
-    if other:
-        raise SettingError(
-            f"{output} holds a training with another {' and '.join(other)}; choose another "
-            "--output, or add --fresh to begin anew."
-        )
-
-
-def _note_settings(settings: LoraSettings) -> None:
-    growing = settings.output / f"{SETTINGS}.writing"
-    growing.write_text(json.dumps(_as_json(settings), indent=2) + "\n", encoding="utf-8")
-    os.replace(growing, settings.output / SETTINGS)
-
-
-def _as_json(settings: LoraSettings) -> dict[str, Any]:
+def _settings_as_json(settings: LoraSettings) -> Settings:
     """What must be the same for a training to go on."""
     values = asdict(settings) | asdict(settings.adapter)
     for name in ("adapter", "output"):
         del values[name]
-    folder = checkpoint.find(card_of(settings.base).source)
-    content = hashlib.blake2b(settings.data.read_bytes(), digest_size=16).hexdigest()
-    return values | {
-        "data": content,
-        "base": str(identify(folder)),
-        "targets": list(settings.adapter.targets),
-    }
-
-
-def _is_first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+    base = identify(checkpoint.find(card_of(settings.base).source))
+    return values | {"data": content_digest(settings.data), "base": str(base)}

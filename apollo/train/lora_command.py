@@ -6,11 +6,16 @@ Light, because `apollo --help` imports it; all work is behind `run`.
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from apollo.errors import AdapterError, CheckpointError, SettingError
+from apollo.terminal import check_extra
+from apollo.train.command import MODULES, start_logging
+
+if TYPE_CHECKING:
+    from apollo.adapters.files import AdapterFiles
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -85,8 +90,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> None:
+    check_extra("apollo lora train", "train", *MODULES)
     from apollo.adapters.files import AdapterConfig
     from apollo.train import lora
+    from apollo.train.processes import is_first_process
 
     def chosen(value: Any, default: Any) -> Any:
         return default if value is None else value
@@ -106,11 +113,9 @@ def _train(args: argparse.Namespace) -> None:
         seed=args.seed,
         unreadable=args.unreadable,
     )
-    is_first = os.environ.get("RANK", "0") == "0"  # of several processes only one speaks
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("apollo").setLevel(logging.INFO if is_first else logging.ERROR)
+    start_logging()
     complete = lora.train_adapter(settings, minutes=args.minutes, fresh=args.fresh)
-    if not is_first:
+    if not is_first_process():
         return
     if complete:
         question, before, after = lora.before_and_after(settings)
@@ -125,10 +130,53 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _merge(args: argparse.Namespace) -> None:
-    from apollo.train.lora_merge import merge_adapter
-
+    check_extra("apollo lora merge", "train", "peft")
     merge_adapter(args.adapter, args.output, args.base)
     sys.stdout.write(f"The whole model is in {args.output}.\n")
+
+
+def merge_adapter(adapter: Path, output: Path, base: str | None = None) -> None:
+    """Writes the base with the adapter in it: a folder in the released layout.
+
+    The base is found by the name that the adapter gives, or is `base`; it must be that very model.
+
+    Raises:
+        AdapterError: no adapter there, or its base is not found or another one.
+        SettingError: the output folder is not empty or cannot be written.
+    """
+    from apollo.adapters import lora as adapters
+    from apollo.adapters.files import read_adapter
+    from apollo.data.whole_file import whole_folder
+    from apollo.model.causal_lm import ApolloForCausalLM
+
+    files = read_adapter(adapter)
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise SettingError(f"{output} is there already; choose another --output.")
+    model = ApolloForCausalLM.from_pretrained(_base_folder(files, base))
+    adapters.load_adapter(model, files.folder)
+    adapters.merge(model)
+    try:
+        with whole_folder(output) as growing:
+            model.save_pretrained(growing)
+    except OSError as error:
+        raise SettingError(
+            f"The folder {output} cannot be written ({error.strerror}); choose another --output."
+        ) from error
+
+
+def _base_folder(files: AdapterFiles, base: str | None) -> Path:
+    from apollo.catalog import card_of
+    from apollo.model import checkpoint
+
+    try:
+        return checkpoint.find(card_of(base or files.base.name).source)
+    except CheckpointError as error:
+        if base is not None:
+            raise
+        raise AdapterError(
+            f"The adapter {files.folder} was made for {files.base}, which is not found by that "
+            "name; give the model's folder with --base."
+        ) from error
 
 
 def _show(args: argparse.Namespace) -> None:

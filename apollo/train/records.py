@@ -4,19 +4,20 @@ In:  a file of records {"id"?: text, "video": path | "image": path | neither,
      "messages": [{"role": "system" | "user" | "assistant", "content": text}, ...],
      "start_s"?: seconds, "end_s"?: seconds}; paths are relative to the file, times to the video.
      A system message may come first; then user and assistant alternate, and the assistant ends.
-Out: `Record`s whose videos and pictures were opened once, so that training does not stop at one.
+Out: `Record`s whose videos and pictures were opened once, so that training does not stop at one
+     and need not open a video again to know its length.
 Odd: a record whose video cannot be used is refused or left out, never trained on as text.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import logging
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from apollo.data.json_lines import located_values
 from apollo.errors import DataError, SettingError, VideoError
 from apollo.model.prompt import ROLES
 from apollo.train.stage import POLICIES
+from apollo.video.clips import VideoInfo
 from apollo.video.picture import read_image
 from apollo.video.reader import probe
 
@@ -47,6 +49,7 @@ class Record:
     messages: tuple[dict[str, str], ...]
     start_s: float | None = None
     end_s: float | None = None
+    info: VideoInfo | None = field(default=None, compare=False)  # of a video that was opened
 
     @property
     def where(self) -> str:
@@ -211,35 +214,44 @@ def _times(value: Mapping[str, Any], where: str) -> tuple[float | None, float | 
 
 def _with_media(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """The records that can be trained on, and a sentence for each of the others."""
-    lengths_s: dict[tuple[Path, bool], float | str] = {}  # or what is wrong; many share a video
+    known: dict[tuple[Path, bool], VideoInfo | str | None] = {}  # many records share a video
     usable: list[Record] = []
     problems: list[str] = []
     for record in records:
         if record.media is not None:
             key = (record.media, record.is_image)
-            if key not in lengths_s:
-                lengths_s[key] = _length_s(record.media, record.is_image, record.file.parent)
-            found = lengths_s[key]
+            if key not in known:
+                known[key] = _open(record.media, record.is_image, record.file.parent)
+            found = known[key]
             if isinstance(found, str):
                 problems.append(f"{record.where}: {found}")
                 continue
-            _check_range(record, found)
+            if found is not None:
+                _check_range(record, found.duration_s)
+                record = replace(record, info=found)
         usable.append(record)
     return usable, problems
 
 
-def _length_s(media: Path, is_image: bool, folder: Path) -> float | str:
-    """How long it lasts, a picture for ever; or what is wrong with it and what to do."""
+def _open(media: Path, is_image: bool, folder: Path) -> VideoInfo | str | None:
+    """What is known of a video, None for a picture; or what is wrong with it and what to do."""
     if not os.path.isfile(media):  # false also where a folder on the way may not be entered
         kind = "picture" if is_image else "video"
         return f"no such {kind} file: {media}; paths are relative to {folder.resolve()}."
     try:
         if is_image:
             read_image(media)
-            return math.inf
-        return probe(media).duration_s
+            return None
+        state = media.stat()
+        return _info_of(media, state.st_size, state.st_mtime_ns)
     except VideoError as error:
         return str(error)
+
+
+@functools.lru_cache(maxsize=100_000)  # the data of a stage are read more than once
+def _info_of(media: Path, size: int, mtime_ns: int) -> VideoInfo:
+    """Of the file as it is now: its size and time of change are only there for the cache."""
+    return probe(media)
 
 
 def _check_range(record: Record, duration_s: float) -> None:

@@ -5,6 +5,7 @@ In:  the values of a recipe.  Out: a `Stage`, every value of it checked.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,13 @@ class Stage:
     save_every: int = 200
     keep: int = 2  # checkpoints to go on from, besides the best one
     log_every: int = 10
+
+    def steps(self, num_samples: int | None) -> int:
+        """How many steps it takes; an epoch is `num_samples`."""
+        if self.num_steps is not None:
+            return self.num_steps
+        assert self.epochs is not None and num_samples is not None  # other recipes are refused
+        return max(1, math.ceil(self.epochs * num_samples / self.global_batch))
 
     def check(self, where: str) -> None:
         """Raises `RecipeError` unless the stage can be run; `where` begins the sentence."""

@@ -2,7 +2,8 @@
 
 In:  a Stage and where it starts from.  Out: a module with a loss, and samples by their number.
 Odd: a sample is a pure function of its number, and so is a batch. A resumed run and a run in
-several processes see exactly what one uninterrupted process would have seen.
+several processes see exactly what one uninterrupted process would have seen. Other packages add
+their own tasks and recipes to TASKS and RECIPES; this one knows none of them.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, Protocol
 
 from apollo.errors import RecipeError
-from apollo.train.stage import Stage
+from apollo.train.stage import CONVERSATIONS, Stage
+
+if TYPE_CHECKING:  # the command line fills TASKS, and does not wait for torch
+    from torch import nn
+
+RESULT = "result"  # the folder of a stage's result, inside that of the stage
 
 Batch = dict[str, Any]
 Metrics = dict[str, float]
@@ -30,7 +34,7 @@ class Start:
     base: str  # the model a recipe starts from; "" for none
     seed: int
     takes: dict[str, Path]  # stage -> folder of its result
-    cache: Path  # for what is dear to compute again
+    cache: Path  # for what is expensive to recompute
     is_check: bool = False  # results of earlier stages need not be there: nothing is trained
 
 
@@ -68,17 +72,8 @@ class Task(Protocol):
 
 
 # name in a recipe -> module:function that builds the task
-TASKS: dict[str, str] = {
-    "conversations": "apollo.train.conversations:ConversationTask",
-    "cartoon image": "apollo.nano.tasks:image_task",
-    "cartoon video": "apollo.nano.tasks:video_task",
-    "cartoon language": "apollo.nano.tasks:language_task",
-    "cartoon slots": "apollo.nano.tasks:slots_task",
-    "cartoon connect": "apollo.nano.tasks:connect_task",
-    "cartoon joint": "apollo.nano.tasks:joint_task",
-    "cartoon places": "apollo.nano.tasks:places_task",
-    "cartoon polish": "apollo.nano.tasks:polish_task",
-}
+TASKS = {CONVERSATIONS: "apollo.train.conversations:ConversationTask"}
+RECIPES = [Path(__file__).parent / "recipes"]  # folders of recipes that are known by their names
 
 
 def build_task(stage: Stage, start: Start) -> Task:

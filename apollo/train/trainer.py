@@ -1,314 +1,284 @@
-"""One stage on transformers' Trainer: any task, one process or many, killed and resumed.
+"""One stage, from its first step or its last whole checkpoint to its result.
 
-In:  a Stage, its Task and a folder.  Out: the trained task, and checkpoints in the folder.
-Odd: a checkpoint is written under another name and renamed when it is whole, so a kill never
-leaves half of one. It holds only what is trained. The loss of a step is the mean over all items of
-the global batch, however it is cut into processes and micro-batches.
+In:  a Stage, how to build its Task, and a folder.  Out: the task's result in `<folder>/result`.
+Odd: the loss of a step is the mean over all items of the global batch, however it is cut into
+processes and micro-batches. A checkpoint holds only what is trained, and is whole or not there.
+Where validation chose some weights, those are the result, else the last ones.
 """
 
 from __future__ import annotations
 
-import logging
-import os
+import contextlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils import send_to_device, set_seed
 from safetensors.torch import save_file
-from torch import nn
-from torch.utils.data import Dataset, SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from torch import Tensor
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.utils.data import DataLoader, Dataset
 
+from apollo.data.whole_file import WRITING, whole_file, whole_folder, write_text
 from apollo.errors import RecipeError
-from apollo.train.checkpoints import WEIGHTS, WRITING, checkpoints, load_trained, trained_tensors
 from apollo.train.journal import Journal
-from apollo.train.optimizer import MuonAdamW
-from apollo.train.rates import num_steps_of, share_of_rate, trained_groups
-from apollo.train.stage import CONVERSATIONS, Stage
-from apollo.train.task import Batch, Task
+from apollo.train.optimizer import build_optimizer, share_of_rate, trained_groups
+from apollo.train.processes import check_machine, is_sharded, start_accelerator
+from apollo.train.resume import (
+    Settings,
+    checkpoints,
+    load_trained,
+    step_of,
+    trained_tensors,
+    write_settings,
+)
+from apollo.train.stage import Stage
+from apollo.train.task import RESULT, Batch, Metrics, Task
 
-log = logging.getLogger(__name__)
+WEIGHTS = "trained.safetensors"
+BEST, BEST_LOSS = "best.safetensors", "best.txt"
+
+
+def train_stage(
+    stage: Stage,
+    build: Callable[[], Task],
+    folder: Path,
+    *,
+    where: str,
+    seed: int,
+    settings: tuple[Path, Settings],
+    fresh: Iterable[Path] = (),
+    minutes: float | None = None,
+) -> bool:
+    """Trains to the end or until the time is up, going on from the last whole checkpoint.
+
+    `settings` are written into their folder once all is checked; `fresh` are files and folders of
+    an earlier training, removed before this one begins. `where` begins the sentence of an error.
+
+    Returns whether the stage is complete; its result is then in `<folder>/result`.
+    """
+    stop_at_s = None if minutes is None else time.monotonic() + 60 * minutes
+    check_machine(stage, where)
+    task = build()
+    trainer = Trainer(stage, task, folder, where=where, seed=seed)
+    if trainer.is_first:
+        for path in fresh:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        write_settings(*settings)
+    accelerator = trainer.accelerator
+    accelerator.wait_for_everyone()
+    task.prepare(accelerator.process_index, accelerator.num_processes)
+    accelerator.wait_for_everyone()
+    complete = trainer.train(stop_at_s)
+    if complete:
+        trainer.write_result(build)
+    return complete
 
 
 class Samples(Dataset[Any]):
-    """A task's samples in the order they are trained on."""
+    """A task's samples by their numbers, for a DataLoader."""
 
-    def __init__(self, task: Task, order: Sequence[int]) -> None:
-        self.task, self.order = task, order
+    def __init__(self, task: Task) -> None:
+        self.task = task
 
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, place: int) -> Any:
-        return self.task.sample(self.order[place])
+    def __getitem__(self, number: int) -> Any:
+        return self.task.sample(number)
 
 
-class StageTrainer(Trainer):
-    """transformers' Trainer, with a Task's samples, rates per part and whole checkpoints."""
+class Trainer:
+    """The loop of a stage, in one of several processes or alone."""
 
-    def __init__(
-        self,
-        stage: Stage,
-        task: Task,
-        folder: Path,
-        *,
-        where: str,
-        seed: int,
-        stop_at_s: float | None = None,
-    ) -> None:
+    def __init__(self, stage: Stage, task: Task, folder: Path, *, where: str, seed: int) -> None:
         self.stage, self.task, self.folder = stage, task, folder
-        self.groups = trained_groups(stage, task, where)
-        self.num_steps = num_steps_of(stage, task)
-        self.step_loss: Any = 0.0
-        self.metrics: dict[str, float] = {}
+        self.num_steps = stage.steps(task.num_samples())
+        groups = trained_groups(stage, task, where)
+        self.full_rates = [group["lr"] for group in groups]
+        self.accelerator = start_accelerator(stage)
+        self.is_first = self.accelerator.is_main_process
+        self.is_sharded = is_sharded(self.accelerator)
+        self.micro_batch = micro_batch_of(stage, self.accelerator.num_processes, where)
+        set_seed(seed)
+        self.optimizer: Any = build_optimizer(stage, groups)
+        self.model: Any = task.module
+        if not self.is_sharded:
+            self.model.to(self.accelerator.device)
         self.journal: Journal | None = None
-        self.checked = Samples(task, task.validation())
-        self.trained = Samples(task, task.order(self.num_steps * stage.global_batch))
-        arguments = _arguments(stage, folder, seed, self.num_steps)
-        _check_batch(stage, arguments, where)
-        self.where = where
-        super().__init__(
-            model=task.module,
-            args=arguments,
-            data_collator=task.collate,
-            train_dataset=self.trained,
-            eval_dataset=self.checked if len(self.checked) else None,
-            callbacks=[_Pace(self, stop_at_s)],
+
+    # ---- the loop ------------------------------------------------------------------------
+
+    def train(self, stop_at_s: float | None = None) -> bool:
+        """Steps until all are done or the time is up; returns whether all are done."""
+        stage, accelerator, found = self.stage, self.accelerator, checkpoints(self.folder)
+        step = step_of(found[-1]) if found else 0
+        self.model, self.optimizer = accelerator.prepare(self.model, self.optimizer)
+        if not self.is_sharded:
+            accelerator.register_save_state_pre_hook(self._save_trained)
+            accelerator.register_load_state_pre_hook(self._load_trained)
+        batches = iter(self._loader(step))
+        if found:
+            accelerator.load_state(str(found[-1]))
+        self.model.train()
+        with contextlib.ExitStack() as stack:
+            if self.is_first:
+                self.journal = Journal(self.folder, stage.name, self.num_steps, step)
+                stack.callback(self.journal.close)
+            stop = False
+            while step < self.num_steps and not stop:
+                loss, numbers = self._update(step, batches)
+                step += 1
+                is_last = step == self.num_steps
+                stop = stop_at_s is not None and self._sum(time.monotonic() >= stop_at_s) > 0
+                if self.journal is not None:
+                    self.journal.step()
+                if is_last or stop or step % stage.log_every == 0:
+                    self._write(step, {"loss": self._sum(loss)} | numbers)
+                if is_last or (stage.eval_every and step % stage.eval_every == 0):
+                    self._validate(step)
+                if is_last or stop or step % stage.save_every == 0:
+                    self._save(step)
+        return step == self.num_steps
+
+    def _loader(self, first_step: int) -> DataLoader[Any]:
+        """The micro-batches of this process from `first_step` on; processes take them in turns."""
+        size, world = self.micro_batch, self.accelerator.num_processes
+        order = self.task.order(self.num_steps * self.stage.global_batch)
+        first = first_step * self.stage.global_batch + self.accelerator.process_index * size
+        starts = range(first, len(order), world * size)
+        return DataLoader(
+            Samples(self.task),
+            batch_sampler=[list(order[i : i + size]) for i in starts],
+            collate_fn=self.task.collate,
+            num_workers=self.stage.workers,
+            pin_memory=self.accelerator.device.type == "cuda",
         )
-        self.loss_is_scaled_for_ga = True
-        self.remove_callback(PrinterCallback)  # the journal says it all
 
-    def create_accelerator_and_postprocess(self) -> None:
-        """Also lets processes without GPUs share the weights: torch can, accelerate does not."""
-        super().create_accelerator_and_postprocess()
-        wanted = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
-        if wanted and self.accelerator.distributed_type == DistributedType.MULTI_CPU:
-            state: Any = self.accelerator.state
-            state.fsdp_plugin = FullyShardedDataParallelPlugin()
-            state.distributed_type = DistributedType.FSDP
-            state.device = torch.device("cpu")  # without a number, as FSDP wants it
-            log.info("%d processes share the weights.", self.accelerator.num_processes)
-            self.is_fsdp_enabled = True
+    def _update(self, step: int, batches: Iterator[Batch]) -> tuple[Tensor, Metrics]:
+        """One step; this process's part of its loss, and the metrics of its last micro-batch."""
+        accelerator, stage = self.accelerator, self.stage
+        world = accelerator.num_processes
+        micro = [next(batches) for _ in range(stage.global_batch // (self.micro_batch * world))]
+        counts = [self.task.count(batch) for batch in micro]
+        # in float32, as what was trained before; the last bit decides whether a run is the same
+        share = world * torch.tensor(self._sum(sum(counts))).reciprocal().item()
+        rate = share_of_rate(stage, step, self.num_steps)
+        for group, full_rate in zip(self.optimizer.param_groups, self.full_rates, strict=True):
+            group["lr"] = full_rate * rate
+        part = torch.zeros((), device=accelerator.device)
+        for number, (batch, count) in enumerate(zip(micro, counts, strict=True), start=1):
+            is_last = number == len(micro)  # after it the processes exchange their gradients
+            with contextlib.nullcontext() if is_last else accelerator.no_sync(self.model):
+                out = self.model(**send_to_device(batch, accelerator.device))
+                loss = out["loss"] * (count * share)  # gradients become a mean over processes
+                accelerator.backward(loss)
+            part += loss.detach() / world
+        if stage.max_grad_norm > 0:
+            accelerator.clip_grad_norm_(self.model.parameters(), stage.max_grad_norm)
+        self.optimizer.step()
+        self.model.zero_grad()
+        return part, out["metrics"] | {"lr": self.full_rates[0] * rate}
 
-    # ---- samples and loss ----------------------------------------------------------------
+    def _sum(self, value: float | Tensor) -> float:
+        """Over all processes. What they exchange lies on their device: NCCL takes nothing else."""
+        mine = torch.as_tensor(value, dtype=torch.float64, device=self.accelerator.device)
+        return float(self.accelerator.reduce(mine, reduction="sum"))
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return SequentialSampler(self.trained)  # the order is made already
+    def _write(self, step: int, numbers: Metrics) -> None:
+        if self.journal is not None:
+            self.journal.write(step, numbers)
 
-    def _get_collator_with_removed_columns(
-        self, data_collator: Any, description: Any = None
-    ) -> Any:
-        return data_collator  # samples are no table
-
-    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
-        """The micro-batches of a step, and the items of all of them in all processes."""
-        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
-        items = torch.tensor(sum(self.task.count(batch) for batch in batches), device=device)
-        self.step_loss = 0.0
-        return batches, self.accelerator.gather(items).sum()
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: Batch,
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Any:
-        out = model(**inputs)
-        world = self.accelerator.num_processes  # gradients are averaged over them
-        share = self.task.count(inputs) * world / num_items_in_batch
-        loss = out["loss"] * share
-        self.step_loss += loss.detach() / world
-        self.metrics = out["metrics"]
-        return (loss, out) if return_outputs else loss
+    # ---- validation ----------------------------------------------------------------------
 
     @torch.no_grad()
-    def evaluate(self, *args: Any, **keywords: Any) -> dict[str, float]:
+    def _validate(self, step: int) -> None:
         """The loss on the samples that are never trained on, over all processes."""
+        numbers, size = self.task.validation(), self.micro_batch
+        if not numbers:
+            return
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        size = self.args.per_device_train_batch_size
-        numbers = list(range(len(self.checked)))
-        rounds = -(-len(numbers) // (size * world))
-        total = torch.zeros(2, dtype=torch.float64, device=self.args.device)
-        self.model_wrapped.eval()
-        for i in range(rounds):  # every process makes as many rounds; the last may see some twice
-            first = (i * world + rank) * size
+        loss = items = 0.0
+        self.model.eval()
+        # every process makes as many rounds; in the last one it may have nothing that counts
+        for first in range(rank * size, len(numbers) + rank * size, world * size):
             mine = numbers[first : first + size]
-            batch = self.task.collate([self.checked[n] for n in mine or numbers[:1]])
-            out = self.model_wrapped(**self._prepare_inputs(batch))
-            items = self.task.count(batch) if mine else 0
-            total += torch.tensor([float(out["loss"]) * items, items], dtype=torch.float64)
-        self.model_wrapped.train()
-        loss, items = self.accelerator.gather(total[None]).sum(0).tolist()
-        metrics = {"eval_loss": loss / items}
-        if self.journal is not None:
-            self.journal.write(self.state.global_step, {"validation_loss": loss / items})
-        best = self.folder / "best.txt"
-        if self.args.should_save:
-            known = [float(line) for line in best.read_text().split()[:1]] if best.exists() else []
-            if not known or metrics["eval_loss"] < known[0]:
-                self.keep_best(metrics["eval_loss"])
+            batch = self.task.collate([self.task.sample(n) for n in mine or numbers[:1]])
+            count = self.task.count(batch) if mine else 0
+            out = self.model(**send_to_device(batch, self.accelerator.device))
+            loss += float(out["loss"]) * count
+            items += count
+        self.model.train()
+        mean = self._sum(loss) / self._sum(items)
+        self._write(step, {"validation_loss": mean})
+        if self.is_first and not self.is_sharded:  # else no process has all weights
+            self._keep_best(mean, step)
         self.accelerator.wait_for_everyone()
-        return metrics
 
-    # ---- optimiser -----------------------------------------------------------------------
+    def _keep_best(self, loss: float, step: int) -> None:
+        """Keeps the weights if they are the best so far; a kill leaves the old ones or the new."""
+        note = self.folder / BEST_LOSS
+        known = note.read_text("utf-8").split() if note.exists() else []
+        if known and loss >= float(known[0]):
+            return
+        with whole_file(self.folder / BEST) as growing:
+            save_file(trained_tensors(self.task.module), growing)
+        write_text(note, f"{loss!r} at step {step}\n")
 
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        if self.optimizer is None:
-            if self.stage.optimizer == "muon":
-                if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-                    raise RecipeError(
-                        f"{self.where}: muon needs whole matrices, which FSDP and DeepSpeed cut "
-                        "up; set optimizer: adamw."
-                    )
-                self.optimizer = MuonAdamW(self.groups, self.stage.lr, self.stage.weight_decay)
-            else:
-                keys = ("params", "lr")
-                groups = [{key: group[key] for key in keys} for group in self.groups]
-                self.optimizer = torch.optim.AdamW(
-                    groups, lr=self.stage.lr, weight_decay=self.stage.weight_decay
-                )
-        return self.optimizer
+    # ---- checkpoints and the result ------------------------------------------------------
 
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        if self.lr_scheduler is None:
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-                optimizer or self.create_optimizer(),
-                lambda step: share_of_rate(self.stage, step, self.num_steps),
-            )
-        return self.lr_scheduler
-
-    # ---- checkpoints ---------------------------------------------------------------------
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self.folder / WRITING)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        growing = self.folder / WRITING
-        if self.args.should_save:
-            shutil.rmtree(growing, ignore_errors=True)
-        self.accelerator.wait_for_everyone()
-        super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            name = f"checkpoint-{self.state.global_step}"
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-            os.replace(growing / name, self.folder / name)
-            shutil.rmtree(growing, ignore_errors=True)
+    def _save(self, step: int) -> None:
+        path = self.folder / f"checkpoint-{step}"
+        others = contextlib.nullcontext(path.with_name(f"{path.name}.{WRITING}"))
+        with whole_folder(path) if self.is_first else others as growing:
+            self.accelerator.wait_for_everyone()
+            self.accelerator.save_state(str(growing))
+            self.accelerator.wait_for_everyone()
+        if self.is_first:
             for old in checkpoints(self.folder)[: -self.stage.keep]:
                 shutil.rmtree(old)
         self.accelerator.wait_for_everyone()
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super().save_model(output_dir, _internal_call=_internal_call)
-        elif self.args.should_save:
-            assert output_dir is not None
-            Path(output_dir).mkdir(parents=True, exist_ok=True)
-            save_file(trained_tensors(self.task.module), Path(output_dir) / WEIGHTS)
+    def _save_trained(self, models: list[Any], weights: list[Any], folder: str) -> None:
+        """In place of all weights, as accelerate would save them."""
+        weights.clear()
+        if self.is_first:
+            save_file(trained_tensors(self.task.module), Path(folder) / WEIGHTS)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            load_trained(self.task.module, Path(resume_from_checkpoint) / WEIGHTS)
+    def _load_trained(self, models: list[Any], folder: str) -> None:
+        models.clear()
+        load_trained(self.task.module, Path(folder) / WEIGHTS)
 
-    def keep_best(self, loss: float) -> None:
-        """Keeps the weights of now as the best so far; a kill leaves the old ones or the new."""
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            return  # no process has all weights here; the last ones are the result
-        for name, write in (
-            ("best.safetensors", lambda f: save_file(trained_tensors(self.task.module), f)),
-            ("best.txt", lambda f: f.write_text(f"{loss!r} at step {self.state.global_step}\n")),
-        ):
-            growing = self.folder / f"{name}.{WRITING}"
-            write(growing)
-            os.replace(growing, self.folder / name)
-
-
-class _Pace(TrainerCallback):
-    """Decides after every step whether to write numbers, to check, to save, to stop."""
-
-    def __init__(self, trainer: StageTrainer, stop_at_s: float | None) -> None:
-        self.trainer, self.stop_at_s = trainer, stop_at_s
-        self.stopped = False
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-        trainer = self.trainer
-        if args.should_save:
-            trainer.journal = Journal(
-                trainer.folder, trainer.stage.name, trainer.num_steps, state.global_step
-            )
-        self.began_s, self.items = time.monotonic(), 0
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-        trainer, stage, step = self.trainer, self.trainer.stage, state.global_step
-        is_last = step >= trainer.num_steps
-        control.should_evaluate = trainer.eval_dataset is not None and (
-            is_last or (stage.eval_every > 0 and step % stage.eval_every == 0)
-        )
-        stop = self._time_is_up()
-        control.should_save = is_last or stop or step % stage.save_every == 0
-        if stop and not is_last:
-            control.should_training_stop = self.stopped = True
-        if trainer.journal is not None:
-            trainer.journal.step()
-        if step % stage.log_every == 0 or is_last or stop:
-            loss = trainer.accelerator.gather(torch.as_tensor(trainer.step_loss)[None]).sum()
-            if trainer.journal is not None:
-                lr = float(trainer.create_scheduler(trainer.num_steps).get_last_lr()[0])
-                metrics = {key: float(value) for key, value in trainer.metrics.items()}
-                trainer.journal.write(step, {"loss": float(loss), **metrics, "lr": lr})
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-        if self.trainer.journal is not None:
-            self.trainer.journal.close()
-
-    def _time_is_up(self) -> bool:
-        if self.stop_at_s is None:
-            return False
-        mine = torch.tensor([time.monotonic() >= self.stop_at_s])
-        return bool(self.trainer.accelerator.gather(mine).any())
+    def write_result(self, build: Callable[[], Task]) -> None:
+        """Writes the result, of the best weights where validation chose some."""
+        task, best = self.task, self.folder / BEST
+        if self.is_sharded:
+            on_gpu = self.accelerator.device.type == "cuda"
+            options = StateDictOptions(full_state_dict=True, cpu_offload=on_gpu)
+            state = get_model_state_dict(self.model, options=options)
+            if self.is_first:  # no process has the whole model, so one builds it again
+                task = build()
+                task.module.load_state_dict(state)
+        elif best.exists():
+            load_trained(task.module, best)
+        if self.is_first:
+            with whole_folder(self.folder / RESULT) as growing:
+                task.module.eval()
+                task.save(growing)
+        self.accelerator.wait_for_everyone()
 
 
-def _arguments(stage: Stage, folder: Path, seed: int, num_steps: int) -> TrainingArguments:
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+def micro_batch_of(stage: Stage, world: int, where: str) -> int:
+    """Samples that a process has in memory at once.
+
+    Raises:
+        RecipeError: the global batch cannot be shared evenly.
+    """
     share = max(1, stage.global_batch // world)
     micro = min(stage.micro_batch or share, share)
-    on_gpu = torch.cuda.is_available()
-    return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=num_steps,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=max(1, stage.global_batch // (micro * world)),
-        max_grad_norm=stage.max_grad_norm,
-        bf16=stage.precision == "bfloat16",
-        fp16=stage.precision == "float16",
-        use_cpu=not on_gpu,
-        seed=seed,
-        dataloader_num_workers=stage.workers,
-        dataloader_pin_memory=on_gpu,
-        save_strategy="no",  # _Pace says when
-        eval_strategy="no",
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        # a batch of text needs no tower, and one of the cartoon's facts no connector
-        ddp_find_unused_parameters=stage.task != CONVERSATIONS
-        or any("tower" in part for part in stage.train),
-    )
-
-
-def _check_batch(stage: Stage, arguments: TrainingArguments, where: str) -> None:
-    world = arguments.world_size
-    whole = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * world
-    if whole != stage.global_batch:
+    if stage.global_batch % (micro * world):
         raise RecipeError(
             f"{where}: global_batch is {stage.global_batch}, which {world} processes with "
-            f"micro_batch {arguments.per_device_train_batch_size} cannot share evenly; change one."
+            f"micro_batch {micro} cannot share evenly; change one."
         )
+    return micro

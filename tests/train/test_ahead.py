@@ -17,7 +17,8 @@ from train_process import train
 
 from apollo import cli
 from apollo.errors import ApolloError, DataError, RecipeError
-from apollo.train.command import RECIPES, run_stages
+from apollo.nano import RECIPES
+from apollo.train.command import run_stages
 from apollo.train.recipe import Recipe, read_recipe
 
 SAID = [

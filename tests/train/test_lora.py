@@ -22,7 +22,7 @@ from apollo.cartoon import rehearsal
 from apollo.errors import AdapterError, ApolloError, DataError, SettingError
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.train import features, lora
-from apollo.train.lora_merge import merge_adapter
+from apollo.train.lora_command import merge_adapter
 from apollo.train.records import read_records
 
 QUESTION = "What is there, please?"

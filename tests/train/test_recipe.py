@@ -8,8 +8,8 @@ import pytest
 from folders import sentence
 
 from apollo.errors import RecipeError
-from apollo.train.command import RECIPES
-from apollo.train.rates import share_of_rate
+from apollo.train import task
+from apollo.train.optimizer import share_of_rate
 from apollo.train.recipe import read_recipe
 from apollo.train.stage import Source, Stage
 
@@ -111,7 +111,7 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_recipes_of_the_package_are_whole() -> None:
-    found = sorted(file for folder in RECIPES for file in folder.glob("*.yaml"))
+    found = sorted(file for folder in task.RECIPES for file in folder.glob("*.yaml"))
     assert {file.stem for file in found} >= {"nano", "apollo"}
     for file in found:
         assert read_recipe(file).stages, file

@@ -202,8 +202,8 @@ def test_half_a_checkpoint_is_left_alone(folder: Path) -> None:
     file = recipe(folder)
     whole = run(file, "whole")
     stage = run(file, minutes=1e-6)
-    torn = stage / "writing" / "checkpoint-4"
-    torn.mkdir(parents=True)
+    torn = stage / "checkpoint-2.writing"
+    torn.mkdir()
     (torn / "trained.safetensors").write_bytes(b"half")
     run(file)
     assert losses(stage) == losses(whole) and not torn.exists()
@@ -281,7 +281,7 @@ def test_the_command_says_what_is_wrong_in_one_line(folder: Path) -> None:
 
 def test_what_a_task_holds_fixed_stays_fixed(folder: Path) -> None:
     """A parameter that asks for no gradient is not trained because its part is."""
-    from apollo.train.rates import trained_groups
+    from apollo.train.optimizer import trained_groups
     from apollo.train.stage import Stage
 
     part = torch.nn.Linear(3, 3)

@@ -17,6 +17,7 @@ from apollo.cartoon.world.scenes import video_from_seed
 from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
 from apollo.errors import RecipeError
 from apollo.model.prompt import build_prompt, tokenize
+from apollo.nano import RECIPES
 from apollo.nano.attention_loss import conversation_loss
 from apollo.nano.joint_learners import (
     ConnectLearner,
@@ -43,7 +44,6 @@ from apollo.nano.tokenizer import train_tokenizer
 from apollo.nano.vision_learners import ImageLearner, VideoLearner
 from apollo.nano.word_embeddings import init_names
 from apollo.train.answer_loss import count_answers
-from apollo.train.command import RECIPES
 from apollo.train.optimizer import MuonAdamW, orthogonalise, parameter_groups
 from apollo.train.recipe import read_recipe
 from apollo.train.rows import chat_row

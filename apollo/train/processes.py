@@ -1,0 +1,93 @@
+"""This process among those that train together, and the device it computes on.
+
+In:  what `accelerate launch` put into the environment, and a Stage.  Out: a device, an Accelerator.
+Odd: a process uses one device. Without `accelerate launch` there is one process, so one GPU.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, FullyShardedDataParallelPlugin
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
+
+from apollo.errors import RecipeError
+from apollo.model.device import best_dtype
+from apollo.train.stage import CONVERSATIONS, Stage
+
+log = logging.getLogger(__name__)
+
+MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+def is_first_process() -> bool:
+    """Of several processes only the first one speaks and writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def uses_cpu() -> bool:
+    return not torch.cuda.is_available() or _is_set("ACCELERATE_USE_CPU")
+
+
+def training_device() -> torch.device:
+    """The device of this process; known before the processes have found each other."""
+    if uses_cpu():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def check_machine(stage: Stage, where: str) -> None:
+    """Whether this machine can train in the stage's number type, and in the way it was started.
+
+    Raises:
+        RecipeError: it cannot.
+    """
+    device = training_device()
+    if stage.precision == "float16" and device.type == "cpu":
+        raise RecipeError(f"{where}: float16 needs a GPU; set precision: float32 or bfloat16.")
+    if stage.precision == "bfloat16" and best_dtype(device) == torch.float16:
+        raise RecipeError(f"{where}: this GPU has no bfloat16; set precision: float16.")
+    if _is_set("ACCELERATE_USE_DEEPSPEED"):
+        raise RecipeError(f"{where}: DeepSpeed is not supported; choose FSDP in accelerate config.")
+    if stage.optimizer == "muon" and _is_set("ACCELERATE_USE_FSDP"):
+        raise RecipeError(
+            f"{where}: muon needs whole matrices, which FSDP cuts up; set optimizer: adamw."
+        )
+
+
+def start_accelerator(stage: Stage) -> Accelerator:
+    """Joins the other processes, where there are any, and chooses device and number type."""
+    AcceleratorState._reset_state()  # an earlier stage may have had another number type
+    # a batch of text needs no tower, and one of the cartoon's facts no connector
+    finds_unused = stage.task != CONVERSATIONS or any("tower" in part for part in stage.train)
+    accelerator = Accelerator(
+        mixed_precision=MIXED_PRECISION[stage.precision],
+        cpu=uses_cpu(),
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=finds_unused)],
+    )
+    if _is_set("ACCELERATE_USE_FSDP") and accelerator.distributed_type == DistributedType.MULTI_CPU:
+        # torch can share weights among processes without GPUs, accelerate does not offer it
+        state = accelerator.state
+        state.fsdp_plugin = FullyShardedDataParallelPlugin()
+        state.distributed_type = DistributedType.FSDP
+        state.device = torch.device("cpu")  # without a number, as FSDP wants it
+    if is_sharded(accelerator):
+        log.info("%d processes share the weights.", accelerator.num_processes)
+    num_gpus = 0 if uses_cpu() else torch.cuda.device_count()
+    if accelerator.num_processes == 1 and num_gpus > 1:
+        log.info(
+            "One of %d GPUs is used; to use all, start with: accelerate launch -m apollo", num_gpus
+        )
+    return accelerator
+
+
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether no process has all weights."""
+    return accelerator.distributed_type == DistributedType.FSDP
+
+
+def _is_set(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("1", "true", "yes")
