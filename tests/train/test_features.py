@@ -37,6 +37,9 @@ def record(media: Path | None, *times: float | None, is_image: bool = False) -> 
     return Record(Path("data.jsonl"), 1, "one", media, is_image, CHAT, *times)
 
 
+CLIP = record(SHORT)
+
+
 @pytest.fixture
 def cache(tmp_path: Path, tiny_model: Any) -> FeatureCache:
     return FeatureCache(tmp_path / "features", tiny_model)
@@ -79,7 +82,7 @@ def kept_files(cache: FeatureCache) -> list[Path]:
 def test_a_second_epoch_neither_decodes_nor_encodes(
     cache: FeatureCache, tiny_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples = [record(SHORT), record(SHORT, 1.0, 3.0), record(PICTURE, is_image=True)]
+    samples = [CLIP, record(SHORT, 1.0, 3.0), record(PICTURE, is_image=True)]
     with tower_runs(tiny_model) as runs:
         first = [cache.see(sample, READ) for sample in samples]
         assert runs == [2, 1, 1]  # clips of 2 seconds, all of a video at once
@@ -99,8 +102,8 @@ def test_kept_features_are_the_fresh_ones_to_the_bit(cache: FeatureCache, tiny_m
     transforms = tiny_model.vision_tower.vision_processor
     pixels = [torch.stack([transform(clip) for clip in frames]) for transform in transforms]
     fresh = encode_features(tiny_model, pixels)
-    cache.see(SHORT, READ)
-    kept = cache.get(cache.key(SHORT, READ))
+    cache.see(CLIP, READ)
+    kept = cache.get(cache.key(CLIP, READ))
     assert kept is not None and torch.equal(kept.features, fresh)
     assert fresh.dtype == torch.float32 and not fresh.requires_grad
     assert fresh.shape == (2, fresh.shape[1], tiny_model.vision_tower.width)
@@ -114,15 +117,15 @@ def test_long_videos_are_encoded_in_groups(
 ) -> None:
     monkeypatch.setattr(tiny_model.config, "encode_batch_size", 2)
     with tower_runs(tiny_model) as runs:
-        seen = cache.see(VIDEOS / "v04_29p97fps_10s.mp4", READ)
+        seen = cache.see(record(VIDEOS / "v04_29p97fps_10s.mp4"), READ)
     assert runs == [2, 2, 2] and len(seen.features) == len(seen.clips) == 6
 
 
 def test_the_prompt_can_be_written_from_what_was_kept(cache: FeatureCache, tiny_model: Any) -> None:
     file = VIDEOS / "v05_30fps_7p3s_square.mp4"
     ranged = Sampling(start_s=1.3)
-    cache.see(file, ranged)
-    seen = cache.get(cache.key(file, ranged))
+    cache.see(record(file), ranged)
+    seen = cache.get(cache.key(record(file), ranged))
     assert seen is not None
     block = video_block(
         [Clip((), start_s, end_s) for start_s, end_s in seen.clips],
@@ -156,41 +159,39 @@ def test_another_sampling_or_range_is_another_key(cache: FeatureCache) -> None:
         Sampling(end_s=3),
         Sampling(start_s=1, end_s=3),
     ]
-    keys = [cache.key(SHORT, way) for way in ways] + [cache.key(SHORT, READ, is_image=True)]
+    keys = [cache.key(CLIP, way) for way in ways] + [cache.key(record(SHORT, is_image=True), READ)]
     assert len(set(keys)) == len(keys)
-    cache.see(SHORT, READ)
+    cache.see(CLIP, READ)
     assert [cache.get(key) is not None for key in keys] == [True] + [False] * (len(keys) - 1)
 
 
 def test_the_same_range_is_the_same_key_however_it_is_given(cache: FeatureCache) -> None:
-    wanted = cache.key(SHORT, Sampling(start_s=1, end_s=3))
-    assert cache.key(SHORT, READ, 1.0, 3.0) == wanted
+    wanted = cache.key(CLIP, Sampling(start_s=1, end_s=3))
     assert cache.key(record(SHORT, 1.0, 3.0), READ) == wanted
     assert cache.key(record(SHORT, 1.0, 3.0), Sampling(start_s=2)) == wanted
-    assert cache.key(record(SHORT, 0.0, 2.0), READ, 1.0, 3.0) == wanted
-    assert cache.key(SHORT, READ, 0.0) == cache.key(SHORT, READ)
+    assert cache.key(record(SHORT, 0.0), READ) == cache.key(CLIP, READ)
     still = cache.key(record(PICTURE, is_image=True), READ)
-    assert still == cache.key(PICTURE, Sampling(max_clips=3), is_image=True)
+    assert still == cache.key(record(PICTURE, is_image=True), Sampling(max_clips=3))
 
 
 def test_what_the_model_settles_is_part_of_the_key(
     cache: FeatureCache, tiny_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, key = tiny_model.config, cache.key(SHORT, READ)
-    assert cache.key(SHORT, Sampling(clip_duration_s=config.clip_duration_s)) == key
-    assert cache.key(SHORT, Sampling(max_clips=100_000)) == key  # the context holds fewer
+    config, key = tiny_model.config, cache.key(CLIP, READ)
+    assert cache.key(CLIP, Sampling(clip_duration_s=config.clip_duration_s)) == key
+    assert cache.key(CLIP, Sampling(max_clips=100_000)) == key  # the context holds fewer
     monkeypatch.setattr(config, "clip_duration", 1.0)
-    assert cache.key(SHORT, READ) == cache.key(SHORT, Sampling(clip_duration_s=1)) != key
+    assert cache.key(CLIP, READ) == cache.key(CLIP, Sampling(clip_duration_s=1)) != key
 
 
 def test_the_content_of_the_file_decides_not_its_name(cache: FeatureCache, tmp_path: Path) -> None:
     one = Path(shutil.copy(SHORT, tmp_path / "one.mp4"))
-    key = cache.key(one, READ)
-    assert key == cache.key(SHORT, READ)
-    cache.see(one, READ)
+    key = cache.key(record(one), READ)
+    assert key == cache.key(CLIP, READ)
+    cache.see(record(one), READ)
     shutil.copy(VIDEOS / "v02_15fps_0p6s.mp4", one)
-    assert cache.key(one, READ) != key and cache.get(cache.key(one, READ)) is None
-    assert len(cache.see(one, READ).clips) == 1
+    assert cache.key(record(one), READ) != key and cache.get(cache.key(record(one), READ)) is None
+    assert len(cache.see(record(one), READ).clips) == 1
 
 
 def test_a_file_is_read_for_its_digest_once(
@@ -202,13 +203,13 @@ def test_a_file_is_read_for_its_digest_once(
         features_module, "file_digest", lambda path: read.append(path) or digest(path)
     )
     for start_s in (0.0, 1.0, 2.0):
-        cache.key(SHORT, READ, start_s)
+        cache.key(record(SHORT, start_s), READ)
     assert read == [SHORT]
 
 
 def test_every_tower_counts_and_nothing_else(cache: FeatureCache, tiny_model: Any) -> None:
     def key() -> str:
-        return FeatureCache(cache.folder, tiny_model).key(SHORT, READ)
+        return FeatureCache(cache.folder, tiny_model).key(CLIP, READ)
 
     before = key()
     for name in tiny_model.vision_tower.names:
@@ -221,37 +222,39 @@ def test_every_tower_counts_and_nothing_else(cache: FeatureCache, tiny_model: An
 
 
 def test_changed_towers_do_not_find_what_others_saw(cache: FeatureCache, tiny_model: Any) -> None:
-    seen = cache.see(SHORT, READ)
+    seen = cache.see(CLIP, READ)
     with changed(tiny_model.vision_tower.tower(tiny_model.vision_tower.names[0])):
-        other = FeatureCache(cache.folder, tiny_model).see(SHORT, READ)
+        other = FeatureCache(cache.folder, tiny_model).see(CLIP, READ)
     assert not same(seen, other) and len(kept_files(cache)) == 2
 
 
 def test_a_later_stage_finds_what_an_earlier_one_kept(
     cache: FeatureCache, tiny_model: Any, tmp_path: Path
 ) -> None:
-    seen = cache.see(SHORT, READ)
+    seen = cache.see(CLIP, READ)
     with changed(tiny_model.mm_connector):
         tiny_model.save_pretrained(tmp_path / "stage")
     later = ApolloForCausalLM.from_pretrained(tmp_path / "stage")
-    kept = FeatureCache(cache.folder, later).get(FeatureCache(cache.folder, later).key(SHORT, READ))
+    kept = FeatureCache(cache.folder, later).get(FeatureCache(cache.folder, later).key(CLIP, READ))
     assert kept is not None and same(kept, seen)
 
 
 def test_another_precision_is_another_key(folder: Path, cache: FeatureCache) -> None:
     low = ApolloForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     cache_of_low = FeatureCache(cache.folder, low)
-    assert cache_of_low.key(SHORT, READ) != cache.key(SHORT, READ)
-    seen = cache_of_low.see(SHORT, READ)
-    kept = cache_of_low.get(cache_of_low.key(SHORT, READ))
+    assert cache_of_low.key(CLIP, READ) != cache.key(CLIP, READ)
+    seen = cache_of_low.see(CLIP, READ)
+    kept = cache_of_low.get(cache_of_low.key(CLIP, READ))
     assert kept is not None and kept.features.dtype == torch.bfloat16 and same(kept, seen)
 
 
 def test_moving_pictures_and_pictures_are_kept_apart(cache: FeatureCache, tmp_path: Path) -> None:
     gif = write_video(tmp_path / "a.gif", codec="gif", frames=30, fps=10, pix_fmt="rgb8")
-    moving, still = cache.see(gif, READ), cache.see(gif, READ, is_image=True)
+    moving, still = cache.see(record(gif), READ), cache.see(record(gif, is_image=True), READ)
     assert (len(moving.clips), still.clips) == (2, ())
-    assert same(cache.see(gif, READ), moving) and same(cache.see(gif, READ, is_image=True), still)
+    assert same(cache.see(record(gif), READ), moving) and same(
+        cache.see(record(gif, is_image=True), READ), still
+    )
 
 
 # ---- encoding ----------------------------------------------------------------------------
@@ -298,8 +301,8 @@ def test_features_are_encoded_in_chunks(tiny_model: Any, monkeypatch: pytest.Mon
 
 
 def test_a_torn_file_is_missing_and_made_again(cache: FeatureCache, tiny_model: Any) -> None:
-    seen = cache.see(SHORT, READ)
-    key = cache.key(SHORT, READ)
+    seen = cache.see(CLIP, READ)
+    key = cache.key(CLIP, READ)
     (file,) = kept_files(cache)
     whole = file.read_bytes()
     pieces = [whole[:size] for size in (0, 5, 8, 100, len(whole) // 2, len(whole) - 1)]
@@ -307,7 +310,7 @@ def test_a_torn_file_is_missing_and_made_again(cache: FeatureCache, tiny_model: 
         file.write_bytes(content)
         assert cache.get(key) is None
         with tower_runs(tiny_model) as runs:
-            assert same(cache.see(SHORT, READ), seen)
+            assert same(cache.see(CLIP, READ), seen)
         assert runs == [2]
         assert file.read_bytes() == whole and cache.get(key) is not None
 
@@ -394,7 +397,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, tiny_model: Any
     with pytest.raises(SettingError) as error:
         cache.put("ab" * 32, Seen(torch.ones(1, 2, 3), (), 0.0))
     text = sentence(error)
-    assert str(tmp_path / "file") in text and "make room there, or train with" in text
+    assert str(tmp_path / "file") in text and "or train with feature_cache: false" in text
 
 
 def test_a_full_disk_leaves_nothing_behind(
@@ -406,7 +409,7 @@ def test_a_full_disk_leaves_nothing_behind(
 
     monkeypatch.setattr(features_module, "save_file", full)
     with pytest.raises(SettingError) as error:
-        cache.see(SHORT, READ)
+        cache.see(CLIP, READ)
     assert "(No space left on device); make room" in sentence(error)
     assert kept_files(cache) == []
 

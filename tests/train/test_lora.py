@@ -179,10 +179,18 @@ def test_a_finished_training_is_not_run_again(data: Path, monkeypatch: pytest.Mo
     lora.train_adapter(wanted)
     before = stored(wanted.output)
     monkeypatch.setattr(lora, "train_stage", None)
-    assert lora.train_adapter(wanted)
+    assert before and lora.train_adapter(wanted)
     with pytest.raises(TypeError):
         lora.train_adapter(wanted, fresh=True)
-    assert before and not (wanted.output / "adapter_model.safetensors").exists()
+
+
+def test_a_fresh_training_begins_without_the_files_of_the_old_one(data: Path) -> None:
+    lora.train_adapter(settings(data, steps=3))
+    wanted = settings(data, steps=2)
+    assert not lora.train_adapter(wanted, fresh=True, minutes=1e-6)
+    assert not (wanted.output / "adapter_model.safetensors").exists()
+    assert len(losses(wanted.output)) == 1
+    assert lora.train_adapter(wanted) and len(losses(wanted.output)) == 2
 
 
 # ---- rehearsal ---------------------------------------------------------------------------
