@@ -21,13 +21,13 @@ from tqdm import tqdm
 from apollo.catalog import NANO_FOLDER, card_of
 from apollo.errors import DataError, RecipeError, VideoError
 from apollo.model import checkpoint
-from apollo.model.causal_lm import ApolloForCausalLM
+from apollo.model.causal_lm import ApolloForCausalLM, Pixels
 from apollo.model.prompt import disarm, image_block, video_block
 from apollo.model.token_cache import TokenCache
 from apollo.model.visual_tokens import FRAMES_PER_IMAGE, Viewer
 from apollo.settings import Sampling
 from apollo.train.answer_loss import answer, count_answers
-from apollo.train.features import FeatureCache, Seen, record_pixels
+from apollo.train.features import FeatureCache, Seen, read_pixels
 from apollo.train.records import Record, check_lengths, read_records
 from apollo.train.rows import Row, chat_row, pad_rows
 from apollo.train.sample_order import training_order
@@ -35,57 +35,51 @@ from apollo.train.stage import Stage
 from apollo.train.task import Batch, Start
 from apollo.video.clips import Clip
 
-Times = Sequence[tuple[float, float]]  # (start_s, end_s) of clips
 
-
-class Talking(nn.Module):
+class ConversationLoss(nn.Module):
     """An Apollo whose forward is the loss of its answers."""
 
     def __init__(self, model: ApolloForCausalLM) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, rows: dict[str, Tensor], seen: list[list[Tensor] | None]) -> dict[str, Any]:
+    def forward(self, rows: dict[str, Tensor], seen: list[Pixels | None]) -> dict[str, Any]:
         """`seen` has a row's pixels, one tensor per tower, or its features alone; None for text."""
-        tokens = self.visual_tokens(seen)
-        answers = answer(self.model, rows, tokens)
+        answers = answer(self.model, rows, self.visual_tokens(seen))
         loss = answers.loss
         if all(row is None for row in seen):
             loss = loss + 0.0 * self._unused()
         return {"loss": loss, "metrics": answers.metrics(rows)}
 
-    def _unused(self) -> Tensor:
-        """Something of the parts that text does not pass through: they get gradients of 0.
+    def _unused(self) -> Tensor | int:
+        """A sum over what text does not pass through, whose gradients become 0 instead of none.
 
         So a batch of text has the same effect however it is shared. Where there are several
-        processes they must all run what they train, and a black clip goes through.
+        processes, all must run the parts they train, and a black clip goes through.
         """
-        towers = self.model.vision_tower
+        towers, connector = self.model.vision_tower, self.model.mm_connector
         if not torch.distributed.is_initialized():
-            parameters = [*towers.parameters(), *self.model.mm_connector.parameters()]
-            sums = [p.sum() for p in parameters if p.requires_grad]
-            return torch.stack(sums).sum() if sums else torch.zeros(())
+            parameters = [*towers.parameters(), *connector.parameters()]
+            return sum(p.sum() for p in parameters if p.requires_grad)
         if any(p.requires_grad for p in towers.parameters()):
             black = np.zeros((FRAMES_PER_IMAGE, 8, 8, 3), np.uint8)
-            latents = self.model.mm_connector.resampler.latents
-            pixels = [t(black)[None].to(latents.device) for t in towers.vision_processor]
-            features = towers(pixels)
+            features = self._features([t.resize(black)[None] for t in towers.vision_processor])
         else:
             width = self.model.config.mm_connector_cfg["vision_hidden_size"]
-            features = self.model.mm_connector.resampler.latents.new_zeros(1, 1, width)
-        return self.model.mm_connector(features).sum()
+            features = connector.resampler.latents.new_zeros(1, 1, width)
+        return connector(features).sum()
 
-    def visual_tokens(self, seen: list[list[Tensor] | None]) -> list[Tensor | None]:
+    def _features(self, pixels: Pixels) -> Tensor:
+        towers = self.model.vision_tower
+        return towers(towers.normalised(pixels, next(towers.parameters()).dtype))
+
+    def visual_tokens(self, seen: list[Pixels | None]) -> list[Tensor | None]:
         """Visual tokens (N*K, D) of every row; all clips go through the connector at once."""
         present = [row for row in seen if row is not None]
         if not present:
             return [None] * len(seen)
-        if len(present[0]) == 1:
-            features = torch.cat([row[0] for row in present])  # (all N, P, Dv)
-        else:
-            features = self.model.vision_tower(
-                [torch.cat(list(x)) for x in zip(*present, strict=True)]
-            )
+        stacked = [torch.cat(list(tensors)) for tensors in zip(*present, strict=True)]
+        features = stacked[0] if len(stacked) == 1 else self._features(stacked)  # (all N, P, Dv)
         tokens = iter(self.model.mm_connector(features).split([len(row[0]) for row in present]))
         return [None if row is None else next(tokens).flatten(0, 1) for row in seen]
 
@@ -96,24 +90,21 @@ class ConversationTask:
     def __init__(self, stage: Stage, start: Start) -> None:
         where = f'{start.recipe}, stage "{stage.name}"'
         self.stage, self.seed = stage, start.seed
-        self.sources = [read_records(s.file, unreadable=stage.unreadable) for s in stage.data]
-        held_out = (
-            read_records(stage.validation, unreadable=stage.unreadable) if stage.validation else []
-        )
+        self.sources = [self._records(source.file) for source in stage.data]
+        held_out = self._records(stage.validation) if stage.validation else []
         self.model = self.base_model(start, where)
         if stage.gradient_checkpointing:
             llm = self.model.llm
-            # its name in transformers from 5.20 on; the older one warns there
+            # its name in newer versions of transformers, where the older name warns
             enable = getattr(llm, "activation_checkpointing_enable", None)
             (enable or llm.gradient_checkpointing_enable)({"use_reentrant": False})
-        self.module: nn.Module = Talking(self.model)
+        self.module: nn.Module = ConversationLoss(self.model)
         self.records = [record for source in self.sources for record in source]
         self.num_trained = len(self.records)
         self.records += held_out
         self.tokenizer: Any = self.model.tokenizer
         self.max_length = min(stage.max_length or 10**9, self.model.config.max_context_tokens)
-        self.plans = [self._plan(record) for record in self.records]
-        self.lengths = [len(self._row(n).ids) for n in range(len(self.records))]
+        self.plans, self.lengths = zip(*map(self._plan, self.records), strict=True)
         check_lengths(self.records, self.lengths, self.max_length)
         towers = {"towers", *self.model.config.tower_names}
         frozen = not any(rate for part, rate in stage.train.items() if part in towers)
@@ -121,6 +112,9 @@ class ConversationTask:
             FeatureCache(start.cache, self.model) if frozen and stage.feature_cache else None
         )
         self.keys: dict[int, str] = {}  # of the features, by the number of the sample
+
+    def _records(self, file: Path) -> list[Record]:
+        return read_records(file, unreadable=self.stage.unreadable)
 
     def base_model(self, start: Start, where: str) -> ApolloForCausalLM:
         """The model to train."""
@@ -163,23 +157,23 @@ class ConversationTask:
         for number, record in enumerate(self.records):
             if record.media is not None:
                 with _telling(record):
-                    self.keys[number] = self.cache.key(record, self._sampling(number))
+                    self.keys[number] = self.cache.key(record, self.plans[number])
         mine = list({key: number for number, key in self.keys.items()}.values())[rank::world]
         for number in tqdm(mine, desc="reading videos", disable=rank > 0):
             self._features(number)
 
     def sample(self, number: int) -> dict[str, Any]:
-        """One row and what is seen in it. Where features are kept, no video is opened."""
-        record = self.records[number]
-        if record.media is None:
-            return {"row": self._row_of(record, None), "seen": None}
-        if self.cache is not None:
-            seen = self._features(number)
-            row = self._row_of(record, self._block(record, seen.clips, seen.duration_s))
-            return {"row": row, "seen": [seen.features]}
-        with _telling(record):
-            pixels = record_pixels(self.model, record, self.plans[number])
-        return {"row": self._row(number), "seen": pixels}
+        """A row and what is seen in it. Where features are kept, no video is opened."""
+        record, plan = self.records[number], self.plans[number]
+        seen: Pixels | None = None
+        row = None
+        if record.media is not None and self.cache is not None:
+            kept = self._features(number)
+            seen, row = [kept.features], self._row(record, kept.clips, kept.duration_s)
+        elif record.media is not None:
+            with _telling(record):
+                (seen,) = read_pixels(self.model, record, plan)
+        return {"row": row or self._planned_row(record, plan), "seen": seen}
 
     def collate(self, samples: list[dict[str, Any]]) -> Batch:
         rows = pad_rows([sample["row"] for sample in samples], self.tokenizer.pad_token_id)
@@ -196,46 +190,40 @@ class ConversationTask:
 
     # ---- records -> rows and pixels ------------------------------------------------------
 
-    def _plan(self, record: Record) -> list[Clip]:
-        """The clips to read: fewer than wanted when the conversation leaves no room for more."""
-        if record.media is None or record.is_image:
-            return []
-        assert record.info is not None
+    def _plan(self, record: Record) -> tuple[list[Clip], int]:
+        """The clips to read, and the tokens of the row.
+
+        They are fewer than wanted when the conversation leaves no room for more.
+        """
+        if record.info is None:
+            return [], len(self._planned_row(record, []).ids)
         viewer = Viewer(self.model, TokenCache(max_bytes=0))
         num_clips = self.stage.clips_per_video
         while True:
             sampling = Sampling(max_clips=num_clips, start_s=record.start_s, end_s=record.end_s)
             clips = viewer.plan(record.info, sampling)
-            block = self._block(record, _times(clips), record.info.duration_s)
-            size = len(self._row_of(record, block).ids)
+            size = len(self._planned_row(record, clips).ids)
             if size <= self.max_length or len(clips) == 1:
-                return clips
+                return clips, size
             num_clips = max(1, min(len(clips) - 1, int(len(clips) * self.max_length / size)))
 
-    def _sampling(self, number: int) -> Sampling:
-        return Sampling(max_clips=len(self.plans[number]) or None)
+    def _planned_row(self, record: Record, plan: Sequence[Clip]) -> Row:
+        duration_s = record.info.duration_s if record.info is not None else 0.0
+        return self._row(record, [(clip.start_s, clip.end_s) for clip in plan], duration_s)
 
-    def _row(self, number: int) -> Row:
-        """A row from the plan of its clips, before anything was decoded."""
-        record = self.records[number]
-        if record.media is None:
-            return self._row_of(record, None)
-        duration_s = 0.0 if record.info is None else record.info.duration_s
-        block = self._block(record, _times(self.plans[number]), duration_s)
-        return self._row_of(record, block)
-
-    def _block(self, record: Record, times: Times, duration_s: float) -> str:
+    def _row(self, record: Record, times: Sequence[tuple[float, float]], duration_s: float) -> Row:
+        """A record's conversation about clips with these times (start_s, end_s)."""
         config = self.model.config
+        block = None
         if record.is_image:
-            return image_block(config.tokens_per_clip)
-        return video_block(
-            [Clip((), start_s, end_s) for start_s, end_s in times],
-            duration_s=duration_s,
-            clip_duration_s=config.clip_duration_s,
-            tokens_per_clip=config.tokens_per_clip,
-        )
-
-    def _row_of(self, record: Record, block: str | None) -> Row:
+            block = image_block(config.tokens_per_clip)
+        elif record.media is not None:
+            block = video_block(
+                [Clip((), start_s, end_s) for start_s, end_s in times],
+                duration_s=duration_s,
+                clip_duration_s=config.clip_duration_s,
+                tokens_per_clip=config.tokens_per_clip,
+            )
         messages = [{**m, "content": disarm(m["content"])} for m in record.messages]
         system = messages.pop(0)["content"] if messages[0]["role"] == "system" else None
         texts = [message["content"] for message in messages]
@@ -248,11 +236,7 @@ class ConversationTask:
         if seen is not None:
             return seen
         with _telling(self.records[number]):
-            return self.cache.see(self.records[number], self._sampling(number))
-
-
-def _times(clips: Sequence[Clip]) -> Times:
-    return [(clip.start_s, clip.end_s) for clip in clips]
+            return self.cache.see(self.records[number], self.plans[number])
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Features of frozen towers, kept on disk: every clip is decoded and encoded once.
 
-In:  a record with a video or picture, how densely it is read, a model whose towers do not change.
+In:  a record with a video or picture, the clips to read, a model whose towers do not change.
 Out: a `Seen`: tower features (N, P, Dv) before the connector, and the times of the clips, so that
      the prompt can be written without opening the video.
 Odd: names are digests of all that decides the features, so nothing is ever out of date. Several
@@ -12,13 +12,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -27,15 +24,14 @@ from torch import Tensor
 from apollo.data.whole_file import whole_file
 from apollo.errors import SettingError, VideoError
 from apollo.model.causal_lm import ApolloForCausalLM, Pixels
-from apollo.model.token_cache import TokenCache, file_digest
+from apollo.model.token_cache import TokenCache
 from apollo.model.visual_tokens import FRAMES_PER_IMAGE, Viewer
-from apollo.settings import Sampling
 from apollo.train.records import Record
-from apollo.video.clips import Clip, clip_budget
-from apollo.video.picture import read_image
-from apollo.video.reader import probe, read_clips
+from apollo.train.resume import content_digest
+from apollo.video.clips import Clip
+from apollo.video.reader import Video
 
-LAYOUT = 1  # part of every name; raise it when features would come out differently
+LAYOUT = 2  # part of every name; raise it when features would come out differently
 
 
 @dataclass(frozen=True)
@@ -64,37 +60,32 @@ def encode_features(model: ApolloForCausalLM, pixels: Pixels) -> Tensor:
     try:
         with torch.autocast(weight.device.type, enabled=False):
             chunks = zip(*(x.split(model.config.encode_batch_size) for x in pixels), strict=True)
-            return torch.cat(
-                [towers([x.to(weight.device, weight.dtype) for x in chunk]) for chunk in chunks]
-            )
+            return torch.cat([towers(towers.normalised(chunk, weight.dtype)) for chunk in chunks])
     finally:
         towers.train(was_training)
 
 
-def clip_pixels(model: ApolloForCausalLM, clips: Iterable[np.ndarray]) -> Pixels:
-    """Frames of clips, each (T, H, W, 3) -> pixels, one tensor (N, ...) per tower; [] for no clips.
-
-    Clip by clip: no two of them are in memory at full size.
-    """
-    transforms = model.vision_tower.vision_processor
-    shrunk = [[transform(frames) for transform in transforms] for frames in clips]
-    return [torch.stack(clips_of_tower) for clips_of_tower in zip(*shrunk, strict=True)]
-
-
-def record_pixels(model: ApolloForCausalLM, record: Record, clips: Sequence[Clip]) -> Pixels:
+def read_pixels(
+    model: ApolloForCausalLM, record: Record, clips: Sequence[Clip], at_once: int | None = None
+) -> Iterator[Pixels]:
     """Pixels of a record's picture, which is one clip, or of the planned clips of its video.
+
+    At most `at_once` clips at a time. Each is shrunk as soon as it is decoded: at full size there
+    is one in memory.
 
     Raises:
         VideoError: the file cannot be used.
     """
-    return clip_pixels(model, _frames(record, clips))
-
-
-def _frames(record: Record, clips: Sequence[Clip]) -> Iterator[np.ndarray]:
+    viewer = Viewer(model, TokenCache(max_bytes=0))
     assert record.media is not None
     if record.is_image:
-        return iter([np.repeat(read_image(record.media)[None], FRAMES_PER_IMAGE, axis=0)])
-    return read_clips(record.media, clips)
+        yield viewer.picture(record.media)[1]
+        return
+    with Video(record.media) as video:
+        coming = video.read(clips)
+        # until there are no more: at its end the reader tells what was lost
+        while group := viewer.resized(itertools.islice(coming, at_once)):
+            yield group
 
 
 class FeatureCache:
@@ -104,31 +95,23 @@ class FeatureCache:
         self.folder = folder
         self.model = model
         self.towers = _identity(model)
-        self._digests: dict[tuple[str, int, int], str] = {}
 
-    def key(self, record: Record, sampling: Sampling) -> str:
-        """The name of what the towers see of a record's file, read so; 64 hex digits.
-
-        The record's range goes before that of `sampling`.
+    def key(self, record: Record, clips: Sequence[Clip]) -> str:
+        """The name of what the towers see of these clips of a record's file; 64 hex digits.
 
         Raises:
             VideoError: the file cannot be read.
-            ValueError: the record is one without a video or picture.
         """
-        if record.media is None:
-            raise ValueError(f"{record.where} has no video or picture")
-        how: dict[str, Any] = {"image": FRAMES_PER_IMAGE}
-        if not record.is_image:
-            sampling = _of_record(sampling, record)
-            config = self.model.config
-            room = clip_budget(config.max_context_tokens, config.tokens_per_clip)
-            how = asdict(sampling)
-            how["clip_duration_s"] = float(sampling.clip_duration_s or config.clip_duration_s)
-            how["max_clips"] = min(sampling.max_clips or room, room)  # as a Viewer plans
-            how["start_s"] = float(sampling.start_s or 0.0)
-            how["end_s"] = None if sampling.end_s is None else float(sampling.end_s)
-        parts = [LAYOUT, self.towers, self._digest(record.media), how]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        assert record.media is not None
+        try:
+            content = content_digest(record.media)
+        except OSError as error:
+            raise VideoError(
+                f"{record.media} cannot be read ({error.strerror}); check the path."
+            ) from error
+        frames = FRAMES_PER_IMAGE if record.is_image else [clip.frame_ids for clip in clips]
+        parts = [LAYOUT, self.towers, content, frames]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def get(self, key: str) -> Seen | None:
         """What was put under the key; None if there is nothing, or a file that is not whole.
@@ -169,8 +152,8 @@ class FeatureCache:
             "there, or train with feature_cache: false."
         )
 
-    def see(self, record: Record, sampling: Sampling) -> Seen:
-        """What the towers see of a file: kept from before, or decoded, encoded and kept now.
+    def see(self, record: Record, clips: Sequence[Clip]) -> Seen:
+        """What the towers see of clips: kept from before, or decoded, encoded and kept now.
 
         Features are on the CPU. At most `encode_batch_size` clips are encoded at once.
 
@@ -178,52 +161,19 @@ class FeatureCache:
             VideoError: the file cannot be used.
             SettingError: the folder cannot be read or written.
         """
-        key = self.key(record, sampling)
+        key = self.key(record, clips)
         seen = self.get(key)
         if seen is None:
-            seen = self._encode(record, sampling)
+            groups = read_pixels(self.model, record, clips, self.model.config.encode_batch_size)
+            features = torch.cat([encode_features(self.model, pixels).cpu() for pixels in groups])
+            times = tuple((clip.start_s, clip.end_s) for clip in clips)
+            duration_s = 0.0 if record.info is None else record.info.duration_s
+            seen = Seen(features, times, duration_s)
             self.put(key, seen)
         return seen
 
-    def _encode(self, record: Record, sampling: Sampling) -> Seen:
-        clips: list[Clip] = []
-        duration_s = 0.0
-        if not record.is_image:
-            assert record.media is not None
-            info = record.info or probe(record.media)
-            viewer = Viewer(self.model, TokenCache(max_bytes=0))
-            clips, duration_s = viewer.plan(info, _of_record(sampling, record)), info.duration_s
-        frames = _frames(record, clips)
-        parts: list[Tensor] = []
-        # until there are no more: at its end the reader tells what was lost
-        while pixels := clip_pixels(
-            self.model, itertools.islice(frames, self.model.config.encode_batch_size)
-        ):
-            parts.append(encode_features(self.model, pixels).cpu())
-        times = tuple((clip.start_s, clip.end_s) for clip in clips)
-        return Seen(torch.cat(parts), times, duration_s)
-
     def _file(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.safetensors"
-
-    def _digest(self, path: Path) -> str:
-        """Of the file's bytes, read again only when it has changed."""
-        try:
-            state = path.stat()
-            version = (os.path.abspath(path), state.st_size, state.st_mtime_ns)
-            if version not in self._digests:
-                self._digests[version] = f"{state.st_size} {file_digest(path)}"
-        except OSError as error:
-            raise VideoError(
-                f"{path} cannot be read ({error.strerror}); check the path."
-            ) from error
-        return self._digests[version]
-
-
-def _of_record(sampling: Sampling, record: Record) -> Sampling:
-    if record.start_s is None and record.end_s is None:
-        return sampling
-    return replace(sampling, start_s=record.start_s, end_s=record.end_s)
 
 
 def _identity(model: ApolloForCausalLM) -> str:

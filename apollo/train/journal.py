@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import time
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from apollo.data.whole_file import write_text
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +29,11 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self.file, self.folder, self.name = folder / "journal.jsonl", folder, name
         rows = [row for row in self.rows() if row["step"] <= first_step]
-        fresh = self.file.with_suffix(".writing")
-        fresh.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        os.replace(fresh, self.file)
+        write_text(self.file, "".join(json.dumps(row) + "\n" for row in rows))
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
         self.bar = tqdm(
             total=num_steps, initial=first_step, desc=name, unit="step", dynamic_ncols=True
         )
-        self.first_step, self.began_s = first_step, time.monotonic()
 
     def rows(self) -> list[dict[str, Any]]:
         """All rows so far; a last line that a kill has torn is left out."""
@@ -82,11 +79,8 @@ def plot(rows: list[dict[str, Any]], file: Path, title: str) -> None:
         steps, losses = zip(*train, strict=True)
         axes.plot(steps, losses, color="tab:blue", alpha=0.3, linewidth=0.8)
         window = max(1, round(SMOOTH_SHARE * len(losses)))
-        smooth = [
-            sum(losses[max(0, i - window + 1) : i + 1])
-            / len(losses[max(0, i - window + 1) : i + 1])
-            for i in range(len(losses))
-        ]
+        last = (losses[max(0, i - window) : i] for i in range(1, len(losses) + 1))
+        smooth = [sum(part) / len(part) for part in last]
         axes.plot(steps, smooth, color="tab:blue", label="training")
     checked = [(row["step"], row["validation_loss"]) for row in rows if "validation_loss" in row]
     if checked:

@@ -5,6 +5,7 @@ In:  a folder, and the settings that must be the same.  Out: whole checkpoints, 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
@@ -62,6 +63,17 @@ def write_settings(folder: Path, settings: Settings) -> None:
 
 
 def content_digest(file: Path) -> str:
+    """A digest of the file's bytes, which are read again only when it has changed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    state = file.stat()
+    return _digest(file.resolve(), state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _digest(file: Path, size: int, mtime_ns: int) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import threading
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +25,23 @@ from apollo.model.token_cache import TokenCache
 from apollo.model.visual_tokens import Viewer
 from apollo.settings import Sampling
 from apollo.train import features as features_module
-from apollo.train.features import FeatureCache, Seen, encode_features
+from apollo.train.features import FeatureCache, Seen, encode_features, read_pixels
 from apollo.train.records import Record
-from apollo.video.clips import Clip
-from apollo.video.reader import probe, read_clips
+from apollo.video.clips import Clip, plan_clips
+from apollo.video.reader import Video, probe, read_clips
+
+Shot = tuple[Record, list[Clip]]  # a record, and the clips that are read of it
 
 CHAT = ({"role": "user", "content": "What?"}, {"role": "assistant", "content": "A ball."})
-READ = Sampling()
 
 
-def record(media: Path | None, *times: float | None, is_image: bool = False) -> Record:
-    return Record(Path("data.jsonl"), 1, "one", media, is_image, CHAT, *times)
+def shot(media: Path, *, is_image: bool = False, **sampling: Any) -> Shot:
+    info = None if is_image else probe(media)
+    clips = plan_clips(info, **{"clip_duration_s": 2.0} | sampling) if info else []
+    return Record(Path("data.jsonl"), 1, "one", media, is_image, CHAT, info=info), clips
 
 
-CLIP = record(SHORT)
+CLIP = shot(SHORT)
 
 
 @pytest.fixture
@@ -82,28 +86,26 @@ def kept_files(cache: FeatureCache) -> list[Path]:
 def test_a_second_epoch_neither_decodes_nor_encodes(
     cache: FeatureCache, tiny_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples = [CLIP, record(SHORT, 1.0, 3.0), record(PICTURE, is_image=True)]
+    samples = [CLIP, shot(SHORT, start_s=1, end_s=3), shot(PICTURE, is_image=True)]
     with tower_runs(tiny_model) as runs:
-        first = [cache.see(sample, READ) for sample in samples]
+        first = [cache.see(*sample) for sample in samples]
         assert runs == [2, 1, 1]  # clips of 2 seconds, all of a video at once
-        for name in ("probe", "read_clips", "read_image"):
-            monkeypatch.delattr(features_module, name)
-        again = [cache.see(sample, READ) for sample in samples]
+        monkeypatch.delattr(features_module, "read_pixels")
+        again = [cache.see(*sample) for sample in samples]
         later = FeatureCache(cache.folder, tiny_model)
-        again += [later.see(sample, READ) for sample in samples]
+        again += [later.see(*sample) for sample in samples]
         assert runs == [2, 1, 1]
     assert all(same(one, other) for one, other in zip(first * 2, again, strict=True))
     assert len(kept_files(cache)) == 3
 
 
 def test_kept_features_are_the_fresh_ones_to_the_bit(cache: FeatureCache, tiny_model: Any) -> None:
-    clips = Viewer(tiny_model, TokenCache()).plan(probe(SHORT), READ)
-    frames = list(read_clips(SHORT, clips))
+    frames = list(read_clips(SHORT, CLIP[1]))
     transforms = tiny_model.vision_tower.vision_processor
     pixels = [torch.stack([transform(clip) for clip in frames]) for transform in transforms]
     fresh = encode_features(tiny_model, pixels)
-    cache.see(CLIP, READ)
-    kept = cache.get(cache.key(CLIP, READ))
+    cache.see(*CLIP)
+    kept = cache.get(cache.key(*CLIP))
     assert kept is not None and torch.equal(kept.features, fresh)
     assert fresh.dtype == torch.float32 and not fresh.requires_grad
     assert fresh.shape == (2, fresh.shape[1], tiny_model.vision_tower.width)
@@ -117,15 +119,15 @@ def test_long_videos_are_encoded_in_groups(
 ) -> None:
     monkeypatch.setattr(tiny_model.config, "encode_batch_size", 2)
     with tower_runs(tiny_model) as runs:
-        seen = cache.see(record(VIDEOS / "v04_29p97fps_10s.mp4"), READ)
+        seen = cache.see(*shot(VIDEOS / "v04_29p97fps_10s.mp4"))
     assert runs == [2, 2, 2] and len(seen.features) == len(seen.clips) == 6
 
 
 def test_the_prompt_can_be_written_from_what_was_kept(cache: FeatureCache, tiny_model: Any) -> None:
     file = VIDEOS / "v05_30fps_7p3s_square.mp4"
-    ranged = Sampling(start_s=1.3)
-    cache.see(record(file), ranged)
-    seen = cache.get(cache.key(record(file), ranged))
+    ranged = shot(file, start_s=1.3)
+    cache.see(*ranged)
+    seen = cache.get(cache.key(*ranged))
     assert seen is not None
     block = video_block(
         [Clip((), start_s, end_s) for start_s, end_s in seen.clips],
@@ -134,82 +136,69 @@ def test_the_prompt_can_be_written_from_what_was_kept(cache: FeatureCache, tiny_
         tokens_per_clip=tiny_model.config.tokens_per_clip,
     )
     viewer = Viewer(tiny_model, TokenCache())
-    assert block == viewer.fit(file, ranged, count_tokens=len, room=10**9).block
+    with Video(file) as video:
+        assert block == viewer.select(video, Sampling(start_s=1.3), len, room=10**9).block
 
 
 def test_a_picture_has_one_clip_without_times(cache: FeatureCache, tiny_model: Any) -> None:
-    seen = cache.see(record(PICTURE, is_image=True), READ)
+    seen = cache.see(*shot(PICTURE, is_image=True))
     assert (len(seen.features), seen.clips, seen.duration_s) == (1, (), 0.0)
-    visual = Viewer(tiny_model, TokenCache()).see_image(PICTURE)
-    assert visual.tokens is not None
+    viewer = Viewer(tiny_model, TokenCache())
+    tokens = viewer.encode(viewer.picture(PICTURE)[1])
     with torch.inference_mode():
-        assert torch.equal(tiny_model.mm_connector(seen.features)[0], visual.tokens)
+        assert torch.equal(tiny_model.mm_connector(seen.features), tokens)
 
 
 # ---- what a key depends on ---------------------------------------------------------------
 
 
-def test_another_sampling_or_range_is_another_key(cache: FeatureCache) -> None:
-    ways = [
-        READ,
-        Sampling(clip_duration_s=1),
-        Sampling(frames_per_clip=2),
-        Sampling(max_clips=1),
-        Sampling(start_s=1),
-        Sampling(end_s=3),
-        Sampling(start_s=1, end_s=3),
+def test_other_clips_are_another_key(cache: FeatureCache) -> None:
+    ways: list[dict[str, Any]] = [
+        {"clip_duration_s": 2.0},
+        {"clip_duration_s": 1.0},
+        {"frames_per_clip": 2},
+        {"max_clips": 1},
+        {"start_s": 1},
+        {"end_s": 3},
+        {"is_image": True},
     ]
-    keys = [cache.key(CLIP, way) for way in ways] + [cache.key(record(SHORT, is_image=True), READ)]
+    keys = [cache.key(*shot(SHORT, **way)) for way in ways]
     assert len(set(keys)) == len(keys)
-    cache.see(CLIP, READ)
+    cache.see(*CLIP)
     assert [cache.get(key) is not None for key in keys] == [True] + [False] * (len(keys) - 1)
-
-
-def test_the_same_range_is_the_same_key_however_it_is_given(cache: FeatureCache) -> None:
-    wanted = cache.key(CLIP, Sampling(start_s=1, end_s=3))
-    assert cache.key(record(SHORT, 1.0, 3.0), READ) == wanted
-    assert cache.key(record(SHORT, 1.0, 3.0), Sampling(start_s=2)) == wanted
-    assert cache.key(record(SHORT, 0.0), READ) == cache.key(CLIP, READ)
-    still = cache.key(record(PICTURE, is_image=True), READ)
-    assert still == cache.key(record(PICTURE, is_image=True), Sampling(max_clips=3))
-
-
-def test_what_the_model_settles_is_part_of_the_key(
-    cache: FeatureCache, tiny_model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config, key = tiny_model.config, cache.key(CLIP, READ)
-    assert cache.key(CLIP, Sampling(clip_duration_s=config.clip_duration_s)) == key
-    assert cache.key(CLIP, Sampling(max_clips=100_000)) == key  # the context holds fewer
-    monkeypatch.setattr(config, "clip_duration", 1.0)
-    assert cache.key(CLIP, READ) == cache.key(CLIP, Sampling(clip_duration_s=1)) != key
 
 
 def test_the_content_of_the_file_decides_not_its_name(cache: FeatureCache, tmp_path: Path) -> None:
     one = Path(shutil.copy(SHORT, tmp_path / "one.mp4"))
-    key = cache.key(record(one), READ)
-    assert key == cache.key(CLIP, READ)
-    cache.see(record(one), READ)
+    key = cache.key(*shot(one))
+    assert key == cache.key(*CLIP)
+    cache.see(*shot(one))
     shutil.copy(VIDEOS / "v02_15fps_0p6s.mp4", one)
-    assert cache.key(record(one), READ) != key and cache.get(cache.key(record(one), READ)) is None
-    assert len(cache.see(record(one), READ).clips) == 1
+    assert cache.key(*shot(one)) != key and cache.get(cache.key(*shot(one))) is None
+    assert len(cache.see(*shot(one)).clips) == 1
 
 
 def test_a_file_is_read_for_its_digest_once(
-    cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+    cache: FeatureCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[Path] = []
-    digest = features_module.file_digest
-    monkeypatch.setattr(
-        features_module, "file_digest", lambda path: read.append(path) or digest(path)
-    )
-    for start_s in (0.0, 1.0, 2.0):
-        cache.key(record(SHORT, start_s), READ)
-    assert read == [SHORT]
+    file = Path(shutil.copy(SHORT, tmp_path / "one.mp4"))
+    shots = [shot(file, start_s=start_s) for start_s in (0, 1, 2)]
+    opened: list[Path] = []
+    opening = Path.open
+
+    def counted(path: Path, *args: Any, **keywords: Any) -> Any:
+        opened.append(path)
+        return opening(path, *args, **keywords)
+
+    monkeypatch.setattr(Path, "open", counted)
+    for one in (*shots, shots[0]):
+        cache.key(*one)
+    assert opened == [file.resolve()]
 
 
 def test_every_tower_counts_and_nothing_else(cache: FeatureCache, tiny_model: Any) -> None:
     def key() -> str:
-        return FeatureCache(cache.folder, tiny_model).key(CLIP, READ)
+        return FeatureCache(cache.folder, tiny_model).key(*CLIP)
 
     before = key()
     for name in tiny_model.vision_tower.names:
@@ -222,39 +211,37 @@ def test_every_tower_counts_and_nothing_else(cache: FeatureCache, tiny_model: An
 
 
 def test_changed_towers_do_not_find_what_others_saw(cache: FeatureCache, tiny_model: Any) -> None:
-    seen = cache.see(CLIP, READ)
+    seen = cache.see(*CLIP)
     with changed(tiny_model.vision_tower.tower(tiny_model.vision_tower.names[0])):
-        other = FeatureCache(cache.folder, tiny_model).see(CLIP, READ)
+        other = FeatureCache(cache.folder, tiny_model).see(*CLIP)
     assert not same(seen, other) and len(kept_files(cache)) == 2
 
 
 def test_a_later_stage_finds_what_an_earlier_one_kept(
     cache: FeatureCache, tiny_model: Any, tmp_path: Path
 ) -> None:
-    seen = cache.see(CLIP, READ)
+    seen = cache.see(*CLIP)
     with changed(tiny_model.mm_connector):
         tiny_model.save_pretrained(tmp_path / "stage")
     later = ApolloForCausalLM.from_pretrained(tmp_path / "stage")
-    kept = FeatureCache(cache.folder, later).get(FeatureCache(cache.folder, later).key(CLIP, READ))
+    kept = FeatureCache(cache.folder, later).get(FeatureCache(cache.folder, later).key(*CLIP))
     assert kept is not None and same(kept, seen)
 
 
 def test_another_precision_is_another_key(folder: Path, cache: FeatureCache) -> None:
     low = ApolloForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     cache_of_low = FeatureCache(cache.folder, low)
-    assert cache_of_low.key(CLIP, READ) != cache.key(CLIP, READ)
-    seen = cache_of_low.see(CLIP, READ)
-    kept = cache_of_low.get(cache_of_low.key(CLIP, READ))
+    assert cache_of_low.key(*CLIP) != cache.key(*CLIP)
+    seen = cache_of_low.see(*CLIP)
+    kept = cache_of_low.get(cache_of_low.key(*CLIP))
     assert kept is not None and kept.features.dtype == torch.bfloat16 and same(kept, seen)
 
 
 def test_moving_pictures_and_pictures_are_kept_apart(cache: FeatureCache, tmp_path: Path) -> None:
     gif = write_video(tmp_path / "a.gif", codec="gif", frames=30, fps=10, pix_fmt="rgb8")
-    moving, still = cache.see(record(gif), READ), cache.see(record(gif, is_image=True), READ)
+    moving, still = cache.see(*shot(gif)), cache.see(*shot(gif, is_image=True))
     assert (len(moving.clips), still.clips) == (2, ())
-    assert same(cache.see(record(gif), READ), moving) and same(
-        cache.see(record(gif, is_image=True), READ), still
-    )
+    assert same(cache.see(*shot(gif)), moving) and same(cache.see(*shot(gif, is_image=True)), still)
 
 
 # ---- encoding ----------------------------------------------------------------------------
@@ -301,8 +288,8 @@ def test_features_are_encoded_in_chunks(tiny_model: Any, monkeypatch: pytest.Mon
 
 
 def test_a_torn_file_is_missing_and_made_again(cache: FeatureCache, tiny_model: Any) -> None:
-    seen = cache.see(CLIP, READ)
-    key = cache.key(CLIP, READ)
+    seen = cache.see(*CLIP)
+    key = cache.key(*CLIP)
     (file,) = kept_files(cache)
     whole = file.read_bytes()
     pieces = [whole[:size] for size in (0, 5, 8, 100, len(whole) // 2, len(whole) - 1)]
@@ -310,7 +297,7 @@ def test_a_torn_file_is_missing_and_made_again(cache: FeatureCache, tiny_model: 
         file.write_bytes(content)
         assert cache.get(key) is None
         with tower_runs(tiny_model) as runs:
-            assert same(cache.see(CLIP, READ), seen)
+            assert same(cache.see(*CLIP), seen)
         assert runs == [2]
         assert file.read_bytes() == whole and cache.get(key) is not None
 
@@ -409,17 +396,52 @@ def test_a_full_disk_leaves_nothing_behind(
 
     monkeypatch.setattr(features_module, "save_file", full)
     with pytest.raises(SettingError) as error:
-        cache.see(CLIP, READ)
+        cache.see(*CLIP)
     assert "(No space left on device); make room" in sentence(error)
     assert kept_files(cache) == []
 
 
 def test_a_video_that_is_gone_is_told(cache: FeatureCache, tmp_path: Path) -> None:
+    gone = Path(shutil.copy(SHORT, tmp_path / "gone.mp4"))
+    one = shot(gone)
+    gone.unlink()
     with pytest.raises(VideoError) as error:
-        cache.see(record(tmp_path / "gone.mp4"), READ)
+        cache.see(*one)
     assert "gone.mp4 cannot be read (No such file or directory)" in sentence(error)
 
 
-def test_a_record_without_a_video_has_no_key(cache: FeatureCache) -> None:
-    with pytest.raises(ValueError, match="has no video or picture"):
-        cache.key(record(None), READ)
+def test_features_that_may_not_be_read_are_told_and_not_made_again_at_every_step(
+    cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*args: Any, **keywords: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(features_module, "safe_open", forbidden)
+    with pytest.raises(SettingError) as error:
+        cache.see(*CLIP)
+    assert str(cache.folder) in sentence(error) and "Permission denied" in sentence(error)
+
+
+def test_every_clip_is_shrunk_before_the_next_one_is_decoded(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All clips of a long video at full size take gigabytes."""
+    done: list[str] = []
+    read = Video.read
+
+    def decoding(video: Video, clips: Any) -> Iterator[np.ndarray]:
+        for frames in read(video, clips):
+            done.append("decoded")
+            yield frames
+
+    def shrinking(self: Any, frames: np.ndarray, *, resize: Any) -> torch.Tensor:
+        done.append("shrunk")
+        return resize(self, frames)
+
+    monkeypatch.setattr(Video, "read", decoding)
+    kinds = [type(transform) for transform in tiny_model.vision_tower.vision_processor]
+    for kind in kinds:
+        monkeypatch.setattr(kind, "resize", partialmethod(shrinking, resize=kind.resize))
+    (pixels,) = read_pixels(tiny_model, *CLIP)
+    assert done == ["decoded", *["shrunk"] * len(kinds)] * len(CLIP[1])
+    assert all(len(x) == len(CLIP[1]) and x.dtype == torch.uint8 for x in pixels)
