@@ -102,6 +102,12 @@ def import_cycle(sources: Sources) -> list[str]:
     return []
 
 
+def folders_of(name: str) -> list[str]:
+    """apollo.model.prompt -> apollo.model; the package itself imports nothing heavy."""
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(2, len(parts))]
+
+
 def heavy_imports(start: str, sources: Sources, *, run_on_import: bool) -> list[str]:
     """Chains from a module to torch or transformers, through our own modules too."""
     chains, seen, waiting = [], {start}, [[start]]
@@ -110,9 +116,10 @@ def heavy_imports(start: str, sources: Sources, *, run_on_import: bool) -> list[
         for other in sorted(imports_of(chain[-1], sources, run_on_import=run_on_import)):
             if other.split(".")[0] in HEAVY:
                 chains.append(" -> ".join([*chain, other]))
-            elif other in sources and other not in seen:
-                seen.add(other)
-                waiting.append([*chain, other])
+            for module in (other, *folders_of(other)):  # a module's folders run before it
+                if module in sources and module not in seen:
+                    seen.add(module)
+                    waiting.append([*chain, module])
     return chains
 
 
