@@ -11,7 +11,7 @@ from pathlib import Path
 
 from apollo.catalog import card_of
 from apollo.errors import SettingError
-from apollo.terminal import add_model_flags, check_extra, guarded, model_options
+from apollo.terminal import add_model_flags, check_extra, guarded, model_options, write
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default=env("GRADIO_SERVER_PORT", "7860"),
         help="port to serve at (default %(default)s)",
     )
-    parser.add_argument("--share", action="store_true", help="also make a public link for 72 hours")
+    parser.add_argument(
+        "--share", action="store_true", help="also make a public link, for up to a week"
+    )
     parser.add_argument(
         "--mcp",
         action="store_true",
@@ -103,6 +105,7 @@ def serve(args: argparse.Namespace) -> None:
         share=args.share,
         mcp_server=args.mcp,
         prevent_thread_lock=True,
+        quiet=True,  # its advice is about Python
         max_file_size=MAX_UPLOAD,
         show_error=False,
         run_history=False,  # would keep what visitors ask in their browser
@@ -112,6 +115,7 @@ def serve(args: argparse.Namespace) -> None:
         css_paths=[ASSETS / "demo.css"],
         head=HEAD,
     )
+    write(f"The page is at {demo.local_url} (Ctrl-C ends it).\n")
     if not host.ready.is_set():
         host.load(**options)
     demo.block_thread()

@@ -31,6 +31,7 @@ def launched(monkeypatch: pytest.MonkeyPatch, host: worker.Host) -> dict[str, An
     monkeypatch.setattr(apollo, "load", load, raising=False)
     monkeypatch.setattr(page.demo, "launch", lambda **options: seen.update(launch=options))
     monkeypatch.setattr(page.demo, "block_thread", lambda: None)
+    monkeypatch.setattr(page.demo, "local_url", "http://127.0.0.1:7999/", raising=False)
     monkeypatch.setattr(command, "check_address", lambda *_: None)
     return seen
 
@@ -92,7 +93,10 @@ def test_a_model_that_cannot_be_loaded_ends_the_page_with_a_sentence(
         raise apollo.SettingError("This machine has no cuda device; leave it out or use cpu.")
 
     monkeypatch.setattr(apollo, "load", load)
-    assert "no cuda device" in said(capsys, "--device", "cuda")
+    assert command.main(["--device", "cuda"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "The page is at http://127.0.0.1:7999/ (Ctrl-C ends it).\n"
+    assert captured.err.endswith("This machine has no cuda device; leave it out or use cpu.\n")
     assert "launch" in launched
 
 

@@ -220,7 +220,7 @@ def simulate_nano(folder: Path, *flags: str) -> dict[str, Any]:
 
     Video.read = leave_a_note("decoded", Video.read)
     ApolloForCausalLM.encode_clips = leave_a_note("encoded", ApolloForCausalLM.encode_clips)
-    page.demo.launch = page.demo.block_thread = no_gpu
+    page.demo.launch = page.demo.block_thread = no_gpu  # the page itself is not opened
     assert command.main(["--device", "cpu", *flags]) == 0
 
     turns = Turns()
