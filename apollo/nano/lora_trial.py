@@ -51,8 +51,8 @@ GREEDY = Generation(temperature=0, max_new_tokens=48)
 
 def is_for_training(scene: Scene) -> bool | None:
     """Which half the background and the motion are of; None when they are not of the same."""
-    background = [b.name for b in BACKGROUNDS].index(scene.background) % 2 == 0
-    motion = [m.name for m in MOTIONS].index(scene.motion) % 2 == 0
+    background = list(BACKGROUNDS).index(scene.background) % 2 == 0
+    motion = list(MOTIONS).index(scene.motion) % 2 == 0
     return background if background == motion else None
 
 

@@ -17,7 +17,7 @@ from apollo.cartoon.draw.layout import MARGIN, Placement, layout_of
 from apollo.cartoon.draw.lettering import word_picture
 from apollo.cartoon.draw.placement import place_objects, place_second
 from apollo.cartoon.draw.sprites import scaled
-from apollo.cartoon.world.facts import BACKGROUND_BY_NAME
+from apollo.cartoon.world.facts import BACKGROUNDS
 from apollo.cartoon.world.scenes import CLIP_DURATION_S, FRAME_STEP_S, FRAMES_PER_CLIP, Scene, Video
 
 OWN_OUTLINE = {"white": False, "black": True}  # such shapes need the other one everywhere
@@ -55,7 +55,7 @@ def _draw_object(
     frame: np.ndarray, scene: Scene, name: str, colour: str | None, place: Placement
 ) -> None:
     height, width = frame.shape[:2]
-    light = BACKGROUND_BY_NAME[scene.background].light_outline
+    light = BACKGROUNDS[scene.background].light_outline
     light = OWN_OUTLINE.get(colour or "", light)
     unit_px = min(height, width)
     size_px = max(2, round(place.size * unit_px))

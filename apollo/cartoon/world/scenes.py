@@ -19,19 +19,18 @@ from itertools import accumulate
 import numpy as np
 
 from apollo.cartoon.world.facts import (
-    BACKGROUND_BY_NAME,
     BACKGROUNDS,
     COLOURS,
     COUNTS,
     ENTER_MOTIONS,
     MOTIONS,
-    OBJECT_BY_NAME,
     PASSING_MOTIONS,
     PLACED_MOTIONS,
     POSITIONS,
     RELATIONS_OF_MOTION,
     SHAPES,
     SPRITES,
+    THINGS,
     WORDS,
 )
 
@@ -144,11 +143,11 @@ def _hash(*names: str) -> int:
 
 
 def can_stand_out(colour: str | None, background: str) -> bool:
-    return colour is None or colour not in BACKGROUND_BY_NAME[background].clashes
+    return colour is None or colour not in BACKGROUNDS[background].clashes
 
 
 def can_move(object_name: str, motion: str) -> bool:
-    return motion != "spin" or OBJECT_BY_NAME[object_name].spin_step_deg is not None
+    return motion != "spin" or THINGS[object_name].spin_step_deg is not None
 
 
 @cache
@@ -157,9 +156,9 @@ def held_out_pair(label: str) -> tuple[str, str]:
     name = label.split(" ", 1)[1] if label.split(" ", 1)[0] in COLOURS else label
     colour = label.split(" ", 1)[0] if name != label else None
     if _hash("which", label) % 2:
-        choices = [b.name for b in BACKGROUNDS if can_stand_out(colour, b.name)]
+        choices = [name for name in BACKGROUNDS if can_stand_out(colour, name)]
         return "background", max(choices, key=lambda choice: _hash("background", label, choice))
-    choices = [motion.name for motion in MOTIONS if can_move(name, motion.name)]
+    choices = [motion for motion in MOTIONS if can_move(name, motion)]
     return "motion", max(choices, key=lambda choice: _hash("motion", label, choice))
 
 
@@ -186,16 +185,16 @@ def _pick(rng: np.random.Generator, choices: tuple[str, ...] | list[str]) -> str
 
 def _sample_label(rng: np.random.Generator) -> tuple[str, str | None]:
     if rng.random() < SHAPE_SHARE:
-        return SHAPES[int(rng.integers(len(SHAPES)))].singular, _pick(rng, list(COLOURS))
-    return SPRITES[int(rng.integers(len(SPRITES)))].singular, None
+        return _pick(rng, list(SHAPES)), _pick(rng, list(COLOURS))
+    return _pick(rng, list(SPRITES)), None
 
 
 def _sample_scene(rng: np.random.Generator, held_out: bool) -> Scene:
     """A drawable scene; with `held_out`, one that has the held-out pair of its object."""
     name, colour = _sample_label(rng)
     label = f"{colour} {name}" if colour else name
-    background = _pick(rng, [b.name for b in BACKGROUNDS if can_stand_out(colour, b.name)])
-    motion = _pick(rng, [m.name for m in MOTIONS if can_move(name, m.name)])
+    background = _pick(rng, [name for name in BACKGROUNDS if can_stand_out(colour, name)])
+    motion = _pick(rng, [motion for motion in MOTIONS if can_move(name, motion)])
     if held_out:
         kind, held_name = held_out_pair(label)
         background = held_name if kind == "background" else background
@@ -203,7 +202,7 @@ def _sample_scene(rng: np.random.Generator, held_out: bool) -> Scene:
     count = int(rng.choice(len(COUNTS), p=COUNT_SHARES)) + 1
     second = relation = None
     if count == 1 and motion in RELATIONS_OF_MOTION and rng.random() < SECOND_SHARE:
-        second = _pick(rng, [s.singular for s in SPRITES if s.singular != name])
+        second = _pick(rng, [sprite for sprite in SPRITES if sprite != name])
         relation = _pick(rng, RELATIONS_OF_MOTION[motion])
     placed = count == 1 and second is None and motion in PLACED_MOTIONS
     position = _pick(rng, list(POSITIONS)) if placed else None
