@@ -5,23 +5,19 @@ In:  facts as ids, and the text of a token.  Out: slots, as bits of a number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 from apollo.cartoon.talk.phrases import CHINESE, ENGLISH
 from apollo.cartoon.world.facts import (
-    BACKGROUND_ID,
     BACKGROUNDS,
-    COLOUR_ID,
     COLOURS,
     COUNTS,
-    MOTION_ID,
     MOTIONS,
     OBJECTS,
-    PLACE_ID,
     POSITIONS,
     RELATIONS,
-    SLOT_SIZES,
+    SLOT_IDS,
     WORDS,
 )
 from apollo.cartoon.world.scenes import Scene
@@ -45,7 +41,7 @@ SLOT_TEXTS: dict[str, list[tuple[str, ...]]] = {
     "place": _both("position", POSITIONS) + _both("relation", RELATIONS),
     "second_object": [(f" {EN['object'][name][0]}", *ZH["object"][name]) for name in OBJECTS],
 }
-SLOT_BIT: dict[str, int] = {slot: 1 << number for number, slot in enumerate(SLOT_SIZES)}
+SLOT_BIT: dict[str, int] = {slot: 1 << number for number, slot in enumerate(SLOT_IDS)}
 
 # slot -> other words that depend on its value, in the order of the ids
 MORE_TEXTS: dict[str, list[tuple[str, ...]]] = {
@@ -128,14 +124,11 @@ def claimed(subject: str) -> tuple[str, int] | None:
     """(slot, value) of a claim about a scene, from the subject of a yes-or-no question."""
     kind, *_, value = subject.split(" ", 2)
     if kind == "relation":
-        return "place", PLACE_ID[next(r for r in RELATIONS if subject.endswith(f" {r}"))]
-    ids: dict[str, Callable[[str], int]] = {
-        "background": BACKGROUND_ID.__getitem__,
-        "motion": MOTION_ID.__getitem__,
-        "colour": COLOUR_ID.__getitem__,
-        "count": int,
-    }
-    return (kind, ids[kind](value)) if kind in ids else None
+        relation = next(name for name in RELATIONS if subject.endswith(f" {name}"))
+        return "place", SLOT_IDS["place"][relation]
+    if kind not in ("background", "motion", "colour", "count"):
+        return None
+    return kind, int(value) if kind == "count" else SLOT_IDS[kind][value]
 
 
 def says_claim(slot: str, value: int, text: str) -> bool:

@@ -99,9 +99,11 @@ def test_object_labels_cover_the_changed_pixels(seed: int) -> None:
 def test_labels_name_object_colour_and_second_object() -> None:
     scene = scene_of(object="star", colour="pink", second_object="owl", relation="left of")
     labels = dense_labels(Video((scene,)), 0.0, 16)
-    star, owl = facts.OBJECT_ID["star"], facts.OBJECT_ID["owl"]
+    star, owl = (facts.SLOT_IDS["object"][name] for name in ("star", "owl"))
     assert set(np.unique(labels["object"])) == {0, star, owl}
-    assert set(np.unique(labels["colour"][labels["object"] == star])) == {facts.COLOUR_ID["pink"]}
+    assert set(np.unique(labels["colour"][labels["object"] == star])) == {
+        facts.SLOT_IDS["colour"]["pink"]
+    }
     assert set(np.unique(labels["colour"][labels["object"] != star])) == {0}
     assert not labels["letter"].any()
 

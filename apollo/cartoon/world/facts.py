@@ -78,32 +78,25 @@ RELATIONS_OF_MOTION: dict[str, tuple[str, ...]] = {
     "bounce": ("left of", "right of"),
     **dict.fromkeys(("still", "spin", "bigger", "smaller"), RELATIONS[:4]),
 }
-PLACES: tuple[str, ...] = (*POSITIONS, *RELATIONS)
 
 WORDS: tuple[str, ...] = tuple(_VOCABULARY["words"])
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-# The labels of a clip, in this order, with how many values each has (0 = none included).
-SLOT_SIZES: dict[str, int] = {
-    "object": len(OBJECTS) + 1,
-    "count": len(COUNTS) + 1,
-    "motion": len(MOTIONS) + 1,
-    "colour": len(COLOURS) + 1,
-    "background": len(BACKGROUNDS) + 1,
-    "word": len(WORDS) + 1,
-    "place": len(PLACES) + 1,
-    "second_object": len(OBJECTS) + 1,
-}
 
-
-def _ids(names: Iterable[str]) -> dict[str, int]:
+def _ids(names: Iterable[Any]) -> dict[Any, int]:
     return {name: number for number, name in enumerate(names, start=1)}
 
 
-OBJECT_ID = _ids(OBJECTS)
-COLOUR_ID = _ids(COLOURS)
-BACKGROUND_ID = _ids(BACKGROUNDS)
-MOTION_ID = _ids(MOTIONS)
-PLACE_ID = _ids(PLACES)
-WORD_ID = _ids(WORDS)
+# The slots of a clip's labels, in this order, and the ids of the values of each; 0 is none.
+SLOT_IDS: dict[str, dict[Any, int]] = {
+    "object": _ids(OBJECTS),
+    "count": _ids(COUNTS),
+    "motion": _ids(MOTIONS),
+    "colour": _ids(COLOURS),
+    "background": _ids(BACKGROUNDS),
+    "word": _ids(WORDS),
+    "place": _ids((*POSITIONS, *RELATIONS)),
+    "second_object": _ids(OBJECTS),
+}
+SLOT_SIZES: dict[str, int] = {slot: len(ids) + 1 for slot, ids in SLOT_IDS.items()}
 LETTER_ID = _ids(LETTERS)
