@@ -16,7 +16,7 @@ from apollo.cartoon.talk.phrases import ENGLISH, PHRASES
 from apollo.cartoon.talk.questions import KINDS, all_texts, conversation
 from apollo.cartoon.talk.scene_questions import OPPOSITE
 from apollo.cartoon.world import facts
-from apollo.cartoon.world.scenes import Scene, Video, video_from_seed
+from apollo.cartoon.world.scenes import Cartoon, Scene, video_from_seed
 from apollo.data.choices import LETTERS, letter_of
 
 CALLED, IN_CHINESE = ENGLISH.called, PHRASES["zh"].called
@@ -46,7 +46,7 @@ def truth(scene: Scene) -> list[tuple[int, str | None, str]]:
     return main + ([(1, None, scene.second_object)] if scene.second_object else [])
 
 
-def scenes_named(question: str, video: Video) -> list[Scene]:
+def scenes_named(question: str, video: Cartoon) -> list[Scene]:
     """Scenes whose main object the question names, by whole words."""
     names = {s.object: CALLED["object"][s.object] for s in video.scenes}
     return [
@@ -55,13 +55,13 @@ def scenes_named(question: str, video: Video) -> list[Scene]:
     ]  # fmt: skip
 
 
-def the_scene(question: str, video: Video) -> Scene:
+def the_scene(question: str, video: Cartoon) -> Scene:
     named = scenes_named(question, video)
     assert len(named) == 1 or (not named and len(video.scenes) == 1), question
     return named[0] if named else video.scenes[0]
 
 
-def check_scene_fact(kind: str, question: str, answer: str, video: Video) -> None:
+def check_scene_fact(kind: str, question: str, answer: str, video: Cartoon) -> None:
     scene = the_scene(question, video)
     if kind == "count":
         assert NUMBERS[answer.lower().rstrip(".")] == scene.count
@@ -81,14 +81,14 @@ def check_scene_fact(kind: str, question: str, answer: str, video: Video) -> Non
         assert noun_phrases(answer) == [(1, None, scene.second_object)]
 
 
-def check_word(question: str, answer: str, video: Video) -> None:
+def check_word(question: str, answer: str, video: Cartoon) -> None:
     named = scenes_named(question, video)
     words = [s.word for s in (named or video.scenes) if s.word]
     assert re.findall(r'"([A-Z]+)"', answer) == words
     assert bool(words) == (answer != "There is no text.")
 
 
-def check_order(kind: str, question: str, answer: str, video: Video) -> None:
+def check_order(kind: str, question: str, answer: str, video: Cartoon) -> None:
     scenes = list(video.scenes)
     if kind in ("next", "before"):
         at = scenes.index(the_scene(question, video)) + (1 if kind == "next" else -1)
@@ -110,7 +110,7 @@ def check_order(kind: str, question: str, answer: str, video: Video) -> None:
     assert noun_phrases(answer) == wanted
 
 
-def check_when(question: str, answer: str, video: Video) -> None:
+def check_when(question: str, answer: str, video: Cartoon) -> None:
     word = re.findall(r'"([A-Za-z]+)"', question)
     start, end = (float(n) for n in re.findall(r"\d+", answer))
     for start_s, end_s, scene in video.seen_spans():
@@ -124,7 +124,7 @@ def bare(question: str) -> str:
     return question.lower().rstrip("?.!")
 
 
-def check_yes_no(question: str, answer: str, video: Video) -> None:
+def check_yes_no(question: str, answer: str, video: Cartoon) -> None:
     asked, said = bare(question), re.fullmatch(r"(?:(.+), so )?(yes|no)\.", answer, re.IGNORECASE)
     assert said, answer
     told, yes = said[1], said[2].lower() == "yes"
@@ -181,7 +181,7 @@ def check_yes_no(question: str, answer: str, video: Video) -> None:
     assert plain == (told is None)
 
 
-def check_relation(question: str, answer: str, video: Video) -> None:
+def check_relation(question: str, answer: str, video: Cartoon) -> None:
     asked = bare(question)
     named = {s.object: s for s in video.scenes if s.relation}
     named |= {s.second_object: s for s in video.scenes if s.second_object}
@@ -202,7 +202,7 @@ def check_relation(question: str, answer: str, video: Video) -> None:
         assert where == "follows" or CALLED["relation"][OPPOSITE[where]] in asked
 
 
-def check_passing(question: str, answer: str, video: Video) -> None:
+def check_passing(question: str, answer: str, video: Cartoon) -> None:
     scene = the_scene(question, video)
     ((start_s, end_s),) = [(a, b) for a, b, s in video.seen_spans() if s == scene]
     enters = scene.motion in facts.ENTER_MOTIONS
@@ -214,7 +214,7 @@ def check_passing(question: str, answer: str, video: Video) -> None:
         assert answer == f"{'From' if enters else 'To'} the {side}."
 
 
-def check_not_shown(question: str, answer: str, video: Video) -> None:
+def check_not_shown(question: str, answer: str, video: Cartoon) -> None:
     match = re.fullmatch(r"There is no ([a-z ]+) in the video\.", answer)
     assert match
     *colour, name = match[1].split()
@@ -224,7 +224,7 @@ def check_not_shown(question: str, answer: str, video: Video) -> None:
 
 
 @cache
-def answers_of(video: Video) -> dict[str, set[str]]:
+def answers_of(video: Cartoon) -> dict[str, set[str]]:
     """The answers to many questions about a video."""
     found: dict[str, set[str]] = {}
     rng = np.random.default_rng(0)
@@ -235,7 +235,7 @@ def answers_of(video: Video) -> dict[str, set[str]]:
     return found
 
 
-def check_choice(question: str, answer: str, video: Video) -> None:
+def check_choice(question: str, answer: str, video: Cartoon) -> None:
     """Exactly one option is right, which is found by asking the same again without options."""
     asked, *options = question.split("\n")[:-1]
     assert [o[:3] for o in options] == [f"{letter}. " for letter in LETTERS[: len(options)]]
@@ -248,7 +248,7 @@ def check_choice(question: str, answer: str, video: Video) -> None:
         assert right & set(texts) == {texts[LETTERS.index(letter)]}
 
 
-def check(kind: str, question: str, answer: str, video: Video) -> None:
+def check(kind: str, question: str, answer: str, video: Cartoon) -> None:
     if kind in ("count", "motion", "background", "colour", "position", "second_object"):
         check_scene_fact(kind, question, answer, video)
     elif kind == "word":
@@ -276,7 +276,7 @@ def check(kind: str, question: str, answer: str, video: Video) -> None:
         assert (kind, answer) == ("unknown", "I can't tell from the video.")
 
 
-def check_describe(answer: str, video: Video) -> None:
+def check_describe(answer: str, video: Cartoon) -> None:
     sentences = answer.rstrip(".").split(". ")
     assert len(sentences) == len(video.scenes)
     for text, scene in zip(sentences, video.scenes, strict=True):
@@ -339,7 +339,7 @@ def test_a_question_has_one_answer_in_a_video() -> None:
 
 
 def test_many_wordings_one_answer() -> None:
-    video = Video((Scene("cat", None, 1, "left", "blue", None, None, None, 2.0, 0),))
+    video = Cartoon((Scene("cat", None, 1, "left", "blue", None, None, None, 2.0, 0),))
     rng = np.random.default_rng(0)
     talks = [conversation(rng, video, turns=1, kinds=["motion"])[0] for _ in range(200)]
     assert len({talk.question for talk in talks}) >= 10
@@ -347,7 +347,7 @@ def test_many_wordings_one_answer() -> None:
 
 
 def test_a_kind_that_does_not_apply_is_not_asked() -> None:
-    video = Video((Scene("cat", None, 2, "left", "blue", None, None, None, 2.0, 0),))
+    video = Cartoon((Scene("cat", None, 2, "left", "blue", None, None, None, 2.0, 0),))
     kinds = ["colour", "position", "second_object", "next", "first", "list", "relation", "passing"]
     assert conversation(np.random.default_rng(0), video, turns=3, kinds=kinds) == []
 

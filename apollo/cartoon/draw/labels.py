@@ -1,6 +1,6 @@
 """What a frame or clip shows, as numbers: the labels that supervise the towers.
 
-In:  a Video and a time or clip.  Out: ids of `facts`, 0 for none; per patch or per clip.
+In:  a Cartoon and a time or clip.  Out: ids of `facts`, 0 for none; per patch or per clip.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from apollo.cartoon.draw.placement import frame_extent, place_objects, place_sec
 from apollo.cartoon.draw.render import word_box
 from apollo.cartoon.draw.sprites import picture
 from apollo.cartoon.world.facts import LETTER_ID, SLOT_IDS
-from apollo.cartoon.world.scenes import Scene, Video
+from apollo.cartoon.world.scenes import Cartoon, Scene
 
 POINTS_PER_PATCH = 3  # along each side of a patch, where the picture is looked up
 COVERED_SHARE = 0.3  # of a patch's points: then the patch shows the object
@@ -29,7 +29,7 @@ def facts_of_scene(scene: Scene) -> dict[str, int]:
     }
 
 
-def facts_of_clip(video: Video, clip_index: int) -> dict[str, int]:
+def facts_of_clip(video: Cartoon, clip_index: int) -> dict[str, int]:
     """The facts of the scene that has most of the clip; without objects where none is there."""
     t_s, scene = video.within(clip_index)
     facts = facts_of_scene(scene)
@@ -102,7 +102,7 @@ def _centres(
 
 
 def dense_labels(
-    video: Video, t_s: float, grid: int, *, aspect: float = 1.0
+    video: Cartoon, t_s: float, grid: int, *, aspect: float = 1.0
 ) -> dict[str, np.ndarray]:
     """Per patch, (grid, grid): "object", "colour", "letter", "motion" ids, "centre", "inside".
 

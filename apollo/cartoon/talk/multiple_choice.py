@@ -24,7 +24,7 @@ from apollo.cartoon.world.facts import (
     RELATIONS,
     WORDS,
 )
-from apollo.cartoon.world.scenes import CLIP_DURATION_S, Scene, Video, can_move
+from apollo.cartoon.world.scenes import CLIP_DURATION_S, Cartoon, Scene, can_move
 from apollo.data.choices import LETTERS, question_text
 
 NUM_OPTIONS = (3, 5)  # least and most
@@ -127,7 +127,7 @@ def _pool(a: Asking, kind: str, asked: Asked) -> list[str]:
     """Answers of the same kind, the most likely first; the right one may be among them."""
     if kind == "num_scenes":
         scenes = (a.video.scenes * 5)[:5]
-        videos = [Video(scenes[:number]) for number in range(1, 6)]
+        videos = [Cartoon(scenes[:number]) for number in range(1, 6)]
         return _shuffled(a, [a.say.video_answer("num_scenes", video) for video in videos])
     if kind == "second_object":
         return _things(a)

@@ -1,6 +1,6 @@
 """Facts in words: noun phrases, and the one right answer to each kind of question.
 
-In:  a Scene or a Video, and a language: wordings/en.toml or zh.toml.  Out: text.
+In:  a Scene or a Cartoon, and a language: wordings/en.toml or zh.toml.  Out: text.
 Odd: each fact has exactly one wording, so that an answer can be marked by comparing strings.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apollo.cartoon.world.facts import LEAVE_MOTIONS
-from apollo.cartoon.world.scenes import Scene, Video
+from apollo.cartoon.world.scenes import Cartoon, Scene
 
 FOLDER = Path(__file__).with_name("wordings")
 
@@ -122,7 +122,7 @@ class Phrases:
                 names[fact] = self.called[fact][getattr(scene, fact)]
         return self.answer(kind, **names)
 
-    def video_answer(self, kind: str, video: Video) -> str:
+    def video_answer(self, kind: str, video: Cartoon) -> str:
         """What the whole video shows, as the answer to a question of this kind."""
         if kind == "words":
             return self._words_of(video.scenes)
@@ -182,7 +182,7 @@ class Phrases:
             text=text,
         )
 
-    def _description(self, video: Video) -> str:
+    def _description(self, video: Cartoon) -> str:
         keys = ["first_scene", *["next_scene"] * (len(video.scenes) - 2), "last_scene"]
         keys = keys if len(video.scenes) > 1 else ["only_scene"]
         told = zip(keys, video.scenes, strict=True)

@@ -1,6 +1,6 @@
 """Whole conversations about a video: questions in many wordings, one right answer to each.
 
-In:  a Generator and a Video.  Out: Turns; see KINDS for the kinds.
+In:  a Generator and a Cartoon.  Out: Turns; see KINDS for the kinds.
 Odd: a kind that does not apply to a video (the colour of a cat) is never asked; a conversation
      is shorter than wanted when nothing new is left to ask.
 """
@@ -37,7 +37,7 @@ from apollo.cartoon.talk.story_questions import (
 )
 from apollo.cartoon.talk.yes_no import ask_yes_no
 from apollo.cartoon.world.facts import BACKGROUNDS, COLOURS, MOTIONS, OBJECTS, WORDS
-from apollo.cartoon.world.scenes import Scene, Video, video_from_seed
+from apollo.cartoon.world.scenes import Cartoon, Scene, video_from_seed
 
 LOWER_SHARE = 0.1  # of questions begin in lower case, as people type
 NO_MARK_SHARE = 0.1  # of questions lack their final mark
@@ -102,7 +102,7 @@ def _as_typed(rng: np.random.Generator, question: str) -> str:
 
 def conversation(
     rng: np.random.Generator,
-    video: Video,
+    video: Cartoon,
     *,
     turns: int,
     kinds: Iterable[str] | None = None,

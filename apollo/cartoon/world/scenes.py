@@ -1,6 +1,6 @@
-"""Videos as facts: what each scene shows, sampled from a seed, with some combinations held out.
+"""Cartoons: what each scene of a generated video shows; some combinations are held out.
 
-In:  a numpy Generator and the split.  Out: a frozen Video; nothing is drawn here.
+In:  a numpy Generator and the split.  Out: a frozen Cartoon; nothing is drawn here.
 Odd: in half of the videos with cuts, these do not fall on the clip borders (`cut_shifts_s`): only
      the switch comes early or late, motions keep their times.
      Every object has exactly one background or motion that training never shows it with, chosen by
@@ -86,7 +86,9 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Video:
+class Cartoon:
+    """A generated video: its scenes, and how early or late the cuts between them come."""
+
     scenes: tuple[Scene, ...]
     cut_shifts_s: tuple[float, ...] = ()  # one per cut; empty: all on the clip borders
 
@@ -243,14 +245,14 @@ def cut_elsewhere(rng: np.random.Generator, scenes: list[Scene]) -> tuple[float,
         tenths = rng.integers(
             round(-MAX_SHIFT_S * 10), round(MAX_SHIFT_S * 10) + 1, len(scenes) - 1
         )
-        video = Video(tuple(scenes), tuple(int(tenth) / 10 for tenth in tenths))
+        video = Cartoon(tuple(scenes), tuple(int(tenth) / 10 for tenth in tenths))
         if all(end_s - start_s >= LEAST_SHOWN_S for start_s, end_s, _ in video.shown_spans()):
             return video.cut_shifts_s
 
 
 def sample_video(
     rng: np.random.Generator, *, split: str = "train", num_scenes: int | None = None
-) -> Video:
+) -> Cartoon:
     """A random video. "train" has no held-out combination, "held-out" has one in every scene."""
     assert split in SPLITS, split
     held_out = split == "held-out"
@@ -262,10 +264,10 @@ def sample_video(
         if _fits_after(scene, scenes) and (held_out or not is_held_out(scene)):
             scenes.append(scene)
         if len(scenes) == num_scenes:
-            return Video(tuple(scenes), _sample_shifts(rng, scenes))
+            return Cartoon(tuple(scenes), _sample_shifts(rng, scenes))
     raise AssertionError(f"no {num_scenes} fitting scenes in {MAX_TRIES} tries")
 
 
-def video_from_seed(seed: int, *, split: str = "train", num_scenes: int | None = None) -> Video:
+def video_from_seed(seed: int, *, split: str = "train", num_scenes: int | None = None) -> Cartoon:
     """The video of a seed: the same on every machine."""
     return sample_video(np.random.default_rng(seed), split=split, num_scenes=num_scenes)
