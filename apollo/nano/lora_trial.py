@@ -29,7 +29,7 @@ from apollo.cartoon.draw.video_file import write_video
 from apollo.cartoon.rehearsal import json_lines, record
 from apollo.cartoon.talk.questions import conversation
 from apollo.cartoon.world.facts import BACKGROUNDS, MOTIONS
-from apollo.cartoon.world.scenes import Scene, Video, video_from_seed
+from apollo.cartoon.world.scenes import Cartoon, Scene, video_from_seed
 from apollo.chat import load
 from apollo.data.whole_file import write_text
 from apollo.settings import Generation
@@ -51,23 +51,23 @@ GREEDY = Generation(temperature=0, max_new_tokens=48)
 
 def is_for_training(scene: Scene) -> bool | None:
     """Which half the background and the motion are of; None when they are not of the same."""
-    background = [b.name for b in BACKGROUNDS].index(scene.background) % 2 == 0
-    motion = [m.name for m in MOTIONS].index(scene.motion) % 2 == 0
+    background = list(BACKGROUNDS).index(scene.background) % 2 == 0
+    motion = list(MOTIONS).index(scene.motion) % 2 == 0
     return background if background == motion else None
 
 
-def windmill_videos(first_seed: int, count: int, *, for_training: bool) -> Iterator[Video]:
+def windmill_videos(first_seed: int, count: int, *, for_training: bool) -> Iterator[Cartoon]:
     """Videos of one scene of one half, whose object became a windmill."""
     seed = first_seed
     while count:
         (scene,) = video_from_seed(seed, num_scenes=1).scenes
         if is_for_training(scene) is for_training:
             count -= 1
-            yield Video((replace(scene, object=WINDMILL, colour=None),))
+            yield Cartoon((replace(scene, object=WINDMILL, colour=None),))
         seed += 1
 
 
-def write_clips(folder: Path, videos: Iterator[Video]) -> list[tuple[Path, Video]]:
+def write_clips(folder: Path, videos: Iterator[Cartoon]) -> list[tuple[Path, Cartoon]]:
     folder.mkdir(parents=True, exist_ok=True)
     clips = []
     for number, video in enumerate(videos):
@@ -77,7 +77,7 @@ def write_clips(folder: Path, videos: Iterator[Video]) -> list[tuple[Path, Video
     return clips
 
 
-def write_records(file: Path, clips: list[tuple[Path, Video]]) -> None:
+def write_records(file: Path, clips: list[tuple[Path, Cartoon]]) -> None:
     """Some short conversations about every clip, as JSON lines."""
     records = []
     for number, (clip, video) in enumerate(clips):
@@ -91,7 +91,7 @@ def write_records(file: Path, clips: list[tuple[Path, Video]]) -> None:
 # ---- before and after --------------------------------------------------------------------
 
 
-def naming(model: Any, clips: list[tuple[Path, Video]], is_right: Callable[[str], bool]) -> float:
+def naming(model: Any, clips: list[tuple[Path, Cartoon]], is_right: Callable[[str], bool]) -> float:
     """The share of clips whose answer to "what is there?" is right."""
     right = 0
     for number, (clip, video) in enumerate(clips):

@@ -1,6 +1,6 @@
 """What the askers of all kinds of questions share: random choices and wordings to be filled.
 
-In:  a Generator, a Video and a language.  Out: an Asking, from which an asker makes an Asked.
+In:  a Generator, a Cartoon and a language.  Out: an Asking, from which an asker makes an Asked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from apollo.cartoon.talk.phrases import Phrases
-from apollo.cartoon.world.scenes import Scene, Video
+from apollo.cartoon.world.scenes import Cartoon, Scene
 
 WORDINGS = ("train", "held-out")
 
@@ -38,7 +38,7 @@ class Asking:
     """All that an asker needs: random numbers, the video, and one language to ask in."""
 
     rng: np.random.Generator
-    video: Video
+    video: Cartoon
     say: Phrases
     wordings: str = "train"  # or "held-out": those that training never sees
     of: Scene | None = None  # what "it" means, in a follow-up question
