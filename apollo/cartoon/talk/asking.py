@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from apollo.cartoon.talk.phrases import Phrases
+from apollo.cartoon.world.facts import COLOURS, OBJECTS
 from apollo.cartoon.world.scenes import Cartoon, Scene
 
 WORDINGS = ("train", "held-out")
@@ -57,6 +58,15 @@ class Asking:
     @property
     def single(self) -> bool:
         return len(self.video.scenes) == 1
+
+    def absent_names(self) -> list[str]:
+        """The objects that the video does not show."""
+        seen = {name for s in self.video.scenes for name in (s.object, s.second_object)}
+        return [name for name in OBJECTS if name not in seen]
+
+    def colour_of(self, name: str) -> str | None:
+        """Any colour for a shape, none for a sprite."""
+        return self.choice(list(COLOURS)) if OBJECTS[name].is_shape else None
 
     def fill(self, key: str, scene: Scene | None = None, /, **more: str) -> str:
         """One wording of `key`, about the main object of a scene."""

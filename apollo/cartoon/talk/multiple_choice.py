@@ -18,7 +18,6 @@ from apollo.cartoon.world.facts import (
     COLOURS,
     COUNTS,
     MOTIONS,
-    OBJECTS,
     PASSING_MOTIONS,
     POSITIONS,
     RELATIONS,
@@ -28,6 +27,7 @@ from apollo.cartoon.world.scenes import CLIP_DURATION_S, Cartoon, Scene, can_mov
 from apollo.data.choices import LETTERS, question_text
 
 NUM_OPTIONS = (3, 5)  # least and most
+NUM_ABSENT = 6  # things among the wrong options that the video does not show
 OBJECT_KINDS = ("object", "first", "last", "next", "before", "at", "second_object")
 NOTHING = ("nothing_else", "nothing_after", "nothing_before", "empty", "no_text")
 OPTION_KINDS = (
@@ -39,30 +39,23 @@ OPTION_KINDS = (
 
 def _objects(a: Asking) -> list[str]:
     """Answers that name things: those of other scenes first, then things nowhere in the video."""
-    scenes = list(a.video.scenes)
-    seen = {name for scene in scenes for name in (scene.object, scene.second_object)}
-    names = [name for name in OBJECTS if name not in seen]
-    others = a.rng.choice(names, 6, replace=False).tolist()
-    like = a.choice(scenes)
-    strangers = [
-        replace(like, object=name, second_object=None, relation=None, colour=_colour(a, name))
-        for name in others
+    names = a.rng.choice(a.absent_names(), NUM_ABSENT, replace=False).tolist()
+    like = a.choice(a.video.scenes)
+    absent = [
+        replace(like, object=name, second_object=None, relation=None, colour=a.colour_of(name))
+        for name in names
     ]
-    return [a.say.scene_answer("object", scene) for scene in (*scenes, *strangers)]
-
-
-def _colour(a: Asking, name: str) -> str | None:
-    return a.choice(list(COLOURS)) if OBJECTS[name].is_shape else None
+    return [a.say.scene_answer("object", scene) for scene in (*a.video.scenes, *absent)]
 
 
 def _things(a: Asking) -> list[str]:
     """Answers that name one thing, without its number."""
-    shown = [(s.object, s.colour) for s in a.video.scenes]
-    shown += [(s.second_object, None) for s in a.video.scenes if s.second_object]
-    seen = {name for name, _ in shown}
-    names = [name for name in OBJECTS if name not in seen]
-    others = [(name, _colour(a, name)) for name in a.rng.choice(names, 6, replace=False).tolist()]
-    return [a.say.thing_answer(name, colour) for name, colour in (*shown, *others)]
+    scenes = a.video.scenes
+    shown = [(s.object, s.colour) for s in scenes]
+    shown += [(s.second_object, None) for s in scenes if s.second_object]
+    names = a.rng.choice(a.absent_names(), NUM_ABSENT, replace=False).tolist()
+    absent = [(name, a.colour_of(name)) for name in names]
+    return [a.say.thing_answer(name, colour) for name, colour in (*shown, *absent)]
 
 
 def _shuffled(a: Asking, items: Iterable[Any]) -> list[Any]:
