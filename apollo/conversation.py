@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from apollo.constants import IM_END, IM_START, SYSTEM_PROMPT
 from apollo.errors import PromptError
-from apollo.model.prompt import IM_END, IM_START, SYSTEM_PROMPT, chatml
 
 
 class SeparatorStyle(Enum):
@@ -74,6 +74,8 @@ class Conversation:
         return text
 
     def _chatml(self) -> str:
+        from apollo.model.prompt import chatml  # its room imports torch, the templates do not
+
         turns, last = self.messages, self.messages[-1:]
         is_open = bool(last) and not last[0][1]
         if is_open:

@@ -13,14 +13,19 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from apollo.constants import IMAGE_TOKEN, VIDEO_TOKEN, X_TOKEN_INDEX
+from apollo.constants import (
+    IM_END,
+    IM_START,
+    IMAGE_TOKEN,
+    SYSTEM_PROMPT,
+    VIDEO_TOKEN,
+    X_TOKEN_INDEX,
+)
 from apollo.errors import PromptError
 from apollo.video.clips import Clip
 
 Message: TypeAlias = Mapping[str, str]  # {"role": "user" | "assistant" | "system", "content": ...}
 
-SYSTEM_PROMPT = "You are a helpful vision-language assistant."
-IM_START, IM_END = "<|im_start|>", "<|im_end|>"
 ROLES = ("system", "user", "assistant")
 
 _PLACEHOLDER = re.compile(f"({re.escape(VIDEO_TOKEN)}|{re.escape(IMAGE_TOKEN)})")
