@@ -49,25 +49,33 @@ def _for_types_only(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
 
 
-def imports_of(name: str, sources: Sources, *, run_on_import: bool = False) -> set[str]:
-    """What a module imports at any level, or only what runs when it is imported itself."""
-    found: set[str] = set()
+@functools.cache
+def imported(text: str, run_on_import: bool) -> list[tuple[str, ...]]:
+    """("apollo.chat",) of "import apollo.chat", ("apollo", "chat") of "from apollo import chat"."""
+    found: list[tuple[str, ...]] = []
 
     def visit(node: ast.AST) -> None:
         if run_on_import and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             return
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            found.extend((alias.name,) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name} imports relatively; write the whole name"
-            for alias in node.names:  # "from apollo import chat" is the module apollo.chat
-                inner = f"{node.module}.{alias.name}"
-                found.add(inner if inner in sources else str(node.module))
+            assert node.level == 0, "write the whole name of what is imported"
+            found.extend((str(node.module), alias.name) for alias in node.names)
         for child in ast.iter_child_nodes(node):
             if not _for_types_only(child):
                 visit(child)
 
-    visit(parse(sources[name]))
+    visit(parse(text))
+    return found
+
+
+def imports_of(name: str, sources: Sources, *, run_on_import: bool = False) -> set[str]:
+    """What a module imports at any level, or only what runs when it is imported itself."""
+    found = set()
+    for parts in imported(sources[name], run_on_import):
+        whole = ".".join(parts)  # "from apollo import chat" is the module apollo.chat
+        found.add(whole if whole in sources else parts[0])
     return found - {name}
 
 
@@ -102,6 +110,12 @@ def import_cycle(sources: Sources) -> list[str]:
     return []
 
 
+def folders_of(name: str) -> list[str]:
+    """apollo.model.prompt -> apollo.model; the package itself imports nothing heavy."""
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(2, len(parts))]
+
+
 def heavy_imports(start: str, sources: Sources, *, run_on_import: bool) -> list[str]:
     """Chains from a module to torch or transformers, through our own modules too."""
     chains, seen, waiting = [], {start}, [[start]]
@@ -110,9 +124,10 @@ def heavy_imports(start: str, sources: Sources, *, run_on_import: bool) -> list[
         for other in sorted(imports_of(chain[-1], sources, run_on_import=run_on_import)):
             if other.split(".")[0] in HEAVY:
                 chains.append(" -> ".join([*chain, other]))
-            elif other in sources and other not in seen:
-                seen.add(other)
-                waiting.append([*chain, other])
+            for module in (other, *folders_of(other)):  # a module's folders run before it
+                if module in sources and module not in seen:
+                    seen.add(module)
+                    waiting.append([*chain, module])
     return chains
 
 

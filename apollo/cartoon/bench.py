@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from apollo.cartoon.draw.render import render_clip
 from apollo.cartoon.draw.video_file import write_video
-from apollo.cartoon.world.scenes import Video, video_from_seed
+from apollo.cartoon.world.scenes import Cartoon, video_from_seed
 from apollo.data.whole_file import whole_file, write_text
 
 SPEC = Path(__file__).with_name("nano_bench.json")
@@ -46,7 +46,7 @@ class BenchVideo:
         return f"{self.name}-{self.frames}-{self.size_px}px-{self.fps}fps-{self.aspect}.mp4"
 
     @property
-    def video(self) -> Video:
+    def video(self) -> Cartoon:
         return video_from_seed(self.seed, split="held-out", num_scenes=self.num_scenes)
 
 
@@ -60,7 +60,7 @@ class BenchQuestion:
     answer: str  # a letter
 
 
-def frames_digest(video: Video) -> str:
+def frames_digest(video: Cartoon) -> str:
     """Of the frames that the model would sample, drawn small."""
     digest = hashlib.blake2b(digest_size=8)
     for clip in range(video.num_clips):

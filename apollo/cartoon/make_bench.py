@@ -19,7 +19,7 @@ from apollo.cartoon.talk.asking import WORDINGS, Asked, Asking
 from apollo.cartoon.talk.multiple_choice import options_for
 from apollo.cartoon.talk.phrases import ENGLISH
 from apollo.cartoon.talk.questions import ASKERS
-from apollo.cartoon.world.facts import MOTION_BY_NAME
+from apollo.cartoon.world.facts import MOTIONS
 from apollo.data.choices import LETTERS
 
 FIRST_SEED = 7_000_000_000  # training never reaches these numbers
@@ -41,7 +41,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 
 def _is_directed(asked: Asked) -> bool:
-    return asked.about is not None and MOTION_BY_NAME[asked.about.motion].direction[0] != 0
+    return asked.about is not None and MOTIONS[asked.about.motion][0] != 0
 
 
 # which questions of a kind belong to a category, where not all do

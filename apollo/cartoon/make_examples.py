@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from apollo.cartoon.draw.video_file import write_video
-from apollo.cartoon.world.scenes import Scene, Video
+from apollo.cartoon.world.scenes import Cartoon, Scene
 
 SIZE_PX, FPS, SCENE_DURATION_S = 480, 24, 4.0
 
@@ -26,12 +26,12 @@ def _scene(
     )
 
 
-EXAMPLES: dict[str, Video] = {
-    "example_1.mp4": Video((_scene("rocket", "up", "night sky", 7, word="DREAM"),)),
-    "example_2.mp4": Video(
+EXAMPLES: dict[str, Cartoon] = {
+    "example_1.mp4": Cartoon((_scene("rocket", "up", "night sky", 7, word="DREAM"),)),
+    "example_2.mp4": Cartoon(
         (_scene("snowman", "spin", "blue", 3), _scene("butterfly", "up", "grass", 13))
     ),
-    "example_3.mp4": Video(
+    "example_3.mp4": Cartoon(
         (_scene("star", "spin", "purple", 7, colour="yellow", position="middle"),)
     ),
 }

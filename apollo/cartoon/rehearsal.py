@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from apollo.cartoon.draw.video_file import write_video
 from apollo.cartoon.talk.questions import Turn, conversation
-from apollo.cartoon.world.scenes import Video, video_from_seed
+from apollo.cartoon.world.scenes import Cartoon, video_from_seed
 from apollo.data.whole_file import whole_file, write_text
 
 NUM_VIDEOS = 160
@@ -46,7 +46,7 @@ def write_rehearsal(folder: Path, num_videos: int = NUM_VIDEOS) -> Path:
     return data
 
 
-def _conversations(video: Video, seed: int) -> list[list[Turn]]:
+def _conversations(video: Cartoon, seed: int) -> list[list[Turn]]:
     """An English and a Chinese conversation, and some multiple-choice questions."""
     rng = np.random.default_rng((seed, 1))
     return [

@@ -1,7 +1,7 @@
 """Multiple choice: a question with lettered options, and the letter that an answer means.
 
 In:  a question and its options.  Out: the text to ask; from the model's answer, a letter or None.
-Odd: the form is ApolloBench's: one option a line, then the wish for a letter alone. Models often
+Odd: the form is ApolloBench's: one option a line, then the request for a letter alone. Models often
      write more than a letter, so an answer is read generously, but never guessed: when two options
      fit, the answer counts as unreadable.
 """
@@ -16,7 +16,7 @@ from apollo.data.text import plain_words
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LETTER_ONLY = "Answer with the option's letter from the given choices directly."
 
-# ways to give a letter, the plainest first; "A" alone may also be an article, so it needs a sign
+# ways to give a letter, the plainest first; "A" may also be an article, so it needs punctuation
 _ALONE = re.compile(r"^\W*([A-Za-z])\W*$")
 _LED = re.compile(r"^\W*([A-Z])\s*[.:)\]](?=\s|\W|$)")
 _NAMED = re.compile(
@@ -26,7 +26,7 @@ _BRACKETED = re.compile(r"[(\[]([A-Z])[)\]]")
 
 
 def question_text(question: str, options: Sequence[str]) -> str:
-    """The question as the model is asked it: question, one line per option, the wish."""
+    """What the model is asked: the question, one line per option, the request for a letter."""
     assert 2 <= len(options) <= len(LETTERS), options
     lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
     return "\n".join([question, *lines, LETTER_ONLY])

@@ -19,7 +19,7 @@ _BLANK = re.compile(r"\s*")
 
 
 def located_values(file: Path) -> Iterator[tuple[int, Any]]:
-    """(line, value) of a JSON list or of JSON lines, told apart by their first sign.
+    """(line, value) of a JSON list or of JSON lines, told apart by their first character.
 
     Raises:
         DataError: the file cannot be read, or is no JSON; names the line.

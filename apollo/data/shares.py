@@ -1,4 +1,4 @@
-"""How many of how many, with the interval that such a count allows."""
+"""A share of right answers, with its confidence interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts made comparable: what is left of two wordings when only their words count."""
+"""Texts normalised for comparison: two answers are the same when their words are."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import re
 import unicodedata
 
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
-_SIGN = re.compile(r"[.,-](?!\d)|[^\w\s.,-]|_")  # but not the signs inside and before a number
+# punctuation, except the point, comma or minus that belongs to a number
+_SIGN = re.compile(r"[.,-](?!\d)|[^\w\s.,-]|_")
 
 
 def plain_words(text: str) -> str:
-    """Lower case, punctuation and symbols to blanks, single blanks: "2.5 m!" is "2 5 m"."""
+    """Lower case, without punctuation and symbols, words one blank apart: "2.5 m!" is "2 5 m"."""
     kept = "".join(c if unicodedata.category(c)[0] not in "PSC" else " " for c in text.lower())
     return " ".join(kept.split())
 
 
 def normalised_answer(text: str) -> str:
-    """Like `plain_words`, but numbers keep their signs, and the articles of English go away."""
+    """Like `plain_words`, but "-2.5" stays a number, and English articles are left out."""
     return " ".join(_ARTICLE.sub(" ", _SIGN.sub(" ", text.lower())).split())

@@ -20,13 +20,15 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from spaces.config import Config as SpaceConfig
 
 import apollo
-from apollo.model.prompt import Message
+
+if TYPE_CHECKING:  # the page is there before the slow libraries are
+    from apollo.model.prompt import Message
 
 log = logging.getLogger(__name__)
 

@@ -134,34 +134,34 @@ class Answerer:
     # ---- the LLM -----------------------------------------------------------------------------
 
     def _generate(self, prompts: Sequence[_Prompt]) -> list[tuple[str, float]]:
-        """(answer, the smallest lead of a chosen token) of every prompt."""
+        """(answer, the smallest margin of a chosen token over the second best) of every prompt."""
         tokenizer: Any = self.model.tokenizer
         longest = max(len(prompt.ids) for prompt in prompts)
         pad = tokenizer.pad_token_id or 0
         rows = [[pad] * (longest - len(p.ids)) + p.ids for p in prompts]  # answers start together
         masks = [[0] * (longest - len(p.ids)) + [1] * len(p.ids) for p in prompts]
         device = self.model.device
-        leads = _Leads()
+        margins = _Margins()
         output = self.model.generate(
             torch.tensor(rows, device=device),  # (B, S)
             attention_mask=torch.tensor(masks, device=device),
             visual_tokens=[prompt.visual_tokens for prompt in prompts],
             do_sample=False,
             max_new_tokens=self.protocol.max_new_tokens,
-            logits_processor=LogitsProcessorList([leads]),
+            logits_processor=LogitsProcessorList([margins]),
         )  # (B, S_new)
         eos = self.model.llm.generation_config.eos_token_id
         ends = {*eos} if isinstance(eos, list) else {eos}
         answers = []
-        for ids, lead in zip(output.tolist(), leads.per_row(), strict=True):
+        for ids, steps in zip(output.tolist(), margins.per_row(), strict=True):
             length = next((i + 1 for i, token in enumerate(ids) if token in ends), len(ids))
             text = tokenizer.decode(ids[:length], skip_special_tokens=True).strip()
-            answers.append((text, min(lead[:length])))
+            answers.append((text, min(steps[:length])))
         return answers
 
 
-class _Leads(LogitsProcessor):
-    """Notes by how much the best token leads the second, and changes nothing."""
+class _Margins(LogitsProcessor):
+    """Records how far the best token scores above the second; changes no score."""
 
     def __init__(self) -> None:
         self.steps: list[Tensor] = []

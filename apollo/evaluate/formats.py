@@ -228,7 +228,7 @@ FORMATS: dict[str, Callable[[Path], Iterator[Located]]] = {
 
 
 def _guarded(name: str, file: Path) -> Iterator[Located]:
-    """The records of a file; a key or a type that the format does not know becomes a sentence."""
+    """The records of a file; what does not fit the format raises a DataError."""
     last = 0
     try:
         for line, record in FORMATS[name](file):

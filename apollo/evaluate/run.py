@@ -47,7 +47,7 @@ class Processes:
 
     index: int = 0
     count: int = 1
-    device: str | None = None  # the one that was dealt to this process
+    device: str | None = None  # the one assigned to this process
     wait: Callable[[], None] = lambda: None
 
 
@@ -65,8 +65,8 @@ def launched_processes(device: str | None) -> Processes:
 
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     state = PartialState(cpu=on_cpu, timeout=LONGEST_WAIT)
-    dealt = device or str(state.device)
-    return Processes(state.process_index, state.num_processes, dealt, state.wait_for_everyone)
+    assigned = device or str(state.device)
+    return Processes(state.process_index, state.num_processes, assigned, state.wait_for_everyone)
 
 
 def evaluate(

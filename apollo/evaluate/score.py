@@ -63,7 +63,7 @@ class Summary:
 
     @property
     def macro_interval(self) -> tuple[float, float]:
-        """95 %, from the intervals of the categories: their distances add up in squares."""
+        """95 %: the errors of the categories, added in quadrature."""
         low = high = 0.0
         for share in self.categories.values():
             share_low, share_high = share.interval

@@ -1,6 +1,6 @@
 """What an answer is made of: the fact it tells, what follows from it, and the clips of each part.
 
-In:  a Turn and its Video.  Out: a plainer Turn, and parts with the clips they are about.
+In:  a Turn and its Cartoon.  Out: a plainer Turn, and parts with the clips they are about.
 Odd: "It moves to the left, so no." and "It moves to the left (B)" tell a fact first, in the words
 of an open question's answer; the conclusion comes after it.
 """
@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 
 from apollo.cartoon.talk.questions import Turn
-from apollo.cartoon.world.scenes import CLIP_DURATION_S, Scene, Video
+from apollo.cartoon.world.scenes import CLIP_DURATION_S, Cartoon, Scene
 
 BETWEEN_TIMES = re.compile(r" to |\u5230")
 BETWEEN_NAMES = re.compile(r"(?<=seconds), |\uff0c")
@@ -57,13 +57,13 @@ def told_fact(turn: Turn) -> Fact:
     return Fact(turn._replace(kind=kind, subject=subject), found.start(), found.end())
 
 
-def clips_of(scene: Scene, video: Video) -> Clips:
+def clips_of(scene: Scene, video: Cartoon) -> Clips:
     """The first and the last clip in which a scene's objects are seen."""
     start_s, end_s = next((s, e) for s, e, other in video.seen_spans() if other == scene)
     return round(start_s / CLIP_DURATION_S) + 1, round(end_s / CLIP_DURATION_S)
 
 
-def asked_scene(turn: Turn, video: Video) -> Scene | None:
+def asked_scene(turn: Turn, video: Cartoon) -> Scene | None:
     """The scene that the question names: for "what comes next?" the one before the answer's."""
     if turn.about is None or turn.kind not in ("next", "before"):
         return turn.about
@@ -71,7 +71,7 @@ def asked_scene(turn: Turn, video: Video) -> Scene | None:
     return video.scenes[video.scenes.index(turn.about) + step]
 
 
-def parts_of(turn: Turn, video: Video, other: Scene | None = None) -> list[Part]:
+def parts_of(turn: Turn, video: Cartoon, other: Scene | None = None) -> list[Part]:
     """The parts of a fact, each about other clips.
 
     `other`: the second scene of a question about the order of two.

@@ -16,7 +16,7 @@ from typing import Any
 from apollo.cartoon.draw.labels import facts_of_clip, facts_of_scene
 from apollo.cartoon.talk.phrases import PHRASES
 from apollo.cartoon.talk.questions import Turn
-from apollo.cartoon.world.scenes import CLIP_DURATION_S, Scene, Video
+from apollo.cartoon.world.scenes import CLIP_DURATION_S, Cartoon, Scene
 from apollo.nano.answer_parts import Fact, asked_scene, clips_of, parts_of, told_fact
 from apollo.nano.attention_loss import (
     BEFORE,
@@ -50,7 +50,7 @@ Token = tuple[int, int, int]  # its place in the row; first character in the ans
 
 
 def add_targets(
-    row: BranchedRow, chats: Sequence[Sequence[Turn]], video: Video, tokenizer: Any
+    row: BranchedRow, chats: Sequence[Sequence[Turn]], video: Cartoon, tokenizer: Any
 ) -> None:
     """Fills in `targets`, `clips` and `slots` of a row with these conversations."""
     targets = _Targets(row, video, tokenizer)
@@ -67,7 +67,7 @@ def add_targets(
 class _Targets:
     """Adds to a row's targets; a method for each part of a conversation."""
 
-    def __init__(self, row: BranchedRow, video: Video, tokenizer: Any) -> None:
+    def __init__(self, row: BranchedRow, video: Cartoon, tokenizer: Any) -> None:
         self.row, self.video = row, video
         self.read = RowReader(row, video.num_clips, video.duration_s, tokenizer)
 

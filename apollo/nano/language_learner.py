@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from apollo.cartoon.draw.labels import facts_of_clip
 from apollo.cartoon.talk.questions import Turn, conversation
 from apollo.cartoon.world.facts import SLOT_SIZES
-from apollo.cartoon.world.scenes import CLIP_DURATION_S, Video, video_from_seed
+from apollo.cartoon.world.scenes import CLIP_DURATION_S, Cartoon, video_from_seed
 from apollo.model.prompt import tokenize
 from apollo.nano.attention_loss import conversation_loss
 from apollo.nano.attention_targets import add_targets
@@ -104,14 +104,14 @@ class OracleSlots(nn.Module):
         return vectors
 
 
-def facts_of_video(video: Video) -> Tensor:
+def facts_of_video(video: Cartoon) -> Tensor:
     """(N, K) ids, one row per clip."""
     rows = [list(facts_of_clip(video, clip).values()) for clip in range(video.num_clips)]
     return torch.tensor(rows)
 
 
 def chats_about(
-    rng: np.random.Generator, video: Video, hard_share: float = 0.0, rare_share: float = 0.0
+    rng: np.random.Generator, video: Cartoon, hard_share: float = 0.0, rare_share: float = 0.0
 ) -> list[list[Turn]]:
     """Independent conversations about one video, with shares of HARD_KINDS and RARE_KINDS."""
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
@@ -135,7 +135,7 @@ def chats_about(
     return chats
 
 
-def greetings(rng: np.random.Generator, video: Video) -> list[list[Turn]]:
+def greetings(rng: np.random.Generator, video: Cartoon) -> list[list[Turn]]:
     """Small talk without a video; the one given is not mentioned."""
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
     return [conversation(rng, video, turns=2, kinds=("chat",), language=language) for _ in range(4)]

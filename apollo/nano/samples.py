@@ -17,7 +17,7 @@ from torch import Tensor
 
 from apollo.cartoon.draw.labels import dense_labels, facts_of_clip, facts_of_scene
 from apollo.cartoon.draw.render import clip_times_s, render_frame
-from apollo.cartoon.world.scenes import Video, video_from_seed
+from apollo.cartoon.world.scenes import Cartoon, video_from_seed
 from apollo.train.task import Batch
 
 RENDER_SIZES_PX = (112, 144, 192, 240, 320)
@@ -47,7 +47,7 @@ def sample_aspect(rng: np.random.Generator) -> float:
 
 
 def frames_at(
-    video: Video, times_s: list[float], rng: np.random.Generator, aspect: float
+    video: Cartoon, times_s: list[float], rng: np.random.Generator, aspect: float
 ) -> np.ndarray:
     """Frames (T, H, W, 3) at a random size, sometimes degraded."""
     size_px = int(rng.choice(RENDER_SIZES_PX))
@@ -55,7 +55,7 @@ def frames_at(
     return degraded(np.stack(frames), rng)
 
 
-def a_clip(rng: np.random.Generator, seed: int) -> tuple[Video, int]:
+def a_clip(rng: np.random.Generator, seed: int) -> tuple[Cartoon, int]:
     """A training video and one of its clips; most videos have a single scene."""
     several = rng.random() < CUT_SHARE
     video = video_from_seed(seed, num_scenes=2 + int(rng.integers(3)) if several else 1)
@@ -90,7 +90,7 @@ def clip_sample(number: int, grid: int, transform: Any) -> Batch:
     }
 
 
-def video_pixels(video: Video, transforms: list[Any], rng: np.random.Generator) -> list[Tensor]:
+def video_pixels(video: Cartoon, transforms: list[Any], rng: np.random.Generator) -> list[Tensor]:
     """All clips of a video, one tensor per tower: (N, 3, T, S, S) and (N, T, 3, S, S)."""
     aspect = sample_aspect(rng)
     clips = [frames_at(video, clip_times_s(c), rng, aspect) for c in range(video.num_clips)]

@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -43,34 +43,12 @@ def ask_all(model: apollo.Apollo, path: Path | None, asked: Sequence[Turn]) -> l
     return [message["content"] for message in messages[1::2]]
 
 
-def score_video(
-    model: apollo.Apollo,
-    shot: Shot,
-    language: str,
-    views: Sequence[str],
-    folder: Path,
-    *,
-    kinds: Sequence[str] | None = None,
-    wordings: str = "train",
-) -> list[QuestionScore]:
-    """A conversation about one video, had once under every view."""
-    rng = np.random.default_rng((shot.seed, 7))
-    follow_ups = bool(rng.random() < 0.5)
-    asked = conversation(
-        rng, shot.video, turns=TURNS, kinds=kinds, language=language, wordings=wordings,
-        follow_ups=follow_ups and kinds is None,
-    )  # fmt: skip
-    given = [ask_all(model, VIEWS[view](folder / "video.mp4", shot), asked) for view in views]
-    scenes = len(shot.video.scenes)
-    return [
-        QuestionScore(
-            shot.seed, shot.split, language, scenes, number, turn.kind, turn.question, turn.answer,
-            dict(zip(views, answers, strict=True)),
-        )
-        for number, (turn, answers) in enumerate(
-            zip(asked, zip(*given, strict=True), strict=True), start=1
-        )
-    ]  # fmt: skip
+def shots(num_videos: int, scenes: Sequence[int], seed: int, split: str) -> Iterator[Shot]:
+    """So many fresh videos of each number of scenes."""
+    for num_scenes in scenes:
+        first = seed + num_scenes * 10**7
+        for number in tqdm(range(first, first + num_videos), desc=f"{num_scenes} scenes"):
+            yield Shot(number, split, video_from_seed(number, split=split, num_scenes=num_scenes))
 
 
 def score(
@@ -84,17 +62,26 @@ def score(
     kinds: Sequence[str] | None = None,
     wordings: str = "train",
 ) -> list[QuestionScore]:
-    """Conversations about `num_videos` fresh videos of each number of scenes."""
+    """A conversation about each of `num_videos` videos per number of scenes, under every view."""
     results: list[QuestionScore] = []
     with tempfile.TemporaryDirectory() as folder:
-        for num_scenes in scenes:
-            seeds = range(seed + num_scenes * 10**7, seed + num_scenes * 10**7 + num_videos)
-            for i, number in enumerate(tqdm(seeds, desc=f"{num_scenes} scenes")):
-                video = video_from_seed(number, split=split, num_scenes=num_scenes)
-                results += score_video(
-                    model, Shot(number, split, video), LANGUAGES[i % len(LANGUAGES)], views,
-                    Path(folder), kinds=kinds, wordings=wordings,
-                )  # fmt: skip
+        file = Path(folder) / "video.mp4"
+        for number, shot in enumerate(shots(num_videos, scenes, seed, split)):
+            language = LANGUAGES[number % num_videos % len(LANGUAGES)]
+            rng = np.random.default_rng((shot.seed, 7))
+            follow_ups = bool(rng.random() < 0.5) and kinds is None
+            turns = conversation(
+                rng, shot.video, turns=TURNS, kinds=kinds, language=language, wordings=wordings,
+                follow_ups=follow_ups,
+            )  # fmt: skip
+            given = [ask_all(model, VIEWS[view](file, shot), turns) for view in views]
+            results += [
+                QuestionScore(
+                    shot.seed, split, language, len(shot.video.scenes), place, turn.kind,
+                    turn.question, turn.answer, dict(zip(views, answers, strict=True)),
+                )
+                for place, (turn, *answers) in enumerate(zip(turns, *given, strict=True), start=1)
+            ]  # fmt: skip
     return results
 
 

@@ -5,52 +5,49 @@ In:  facts as ids, and the text of a token.  Out: slots, as bits of a number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 
-from apollo.cartoon.talk.phrases import CHINESE
+from apollo.cartoon.talk.phrases import CHINESE, ENGLISH
 from apollo.cartoon.world.facts import (
-    BACKGROUND_ID,
     BACKGROUNDS,
-    COLOUR_ID,
-    COLOUR_ZH,
     COLOURS,
     COUNTS,
-    MOTION_ID,
     MOTIONS,
-    OBJECT_BY_NAME,
     OBJECTS,
-    PLACE_ID,
-    POSITION_ZH,
     POSITIONS,
-    RELATION_ZH,
     RELATIONS,
-    SLOT_SIZES,
+    SLOT_IDS,
     WORDS,
 )
 from apollo.cartoon.world.scenes import Scene
 
+EN, ZH = ENGLISH.called, CHINESE.called
+
+
+def _both(kind: str, names: Iterable[str]) -> list[tuple[str, ...]]:
+    """What each is called: in English after a blank, and in Chinese."""
+    return [(f" {EN[kind][name]}", ZH[kind][name]) for name in names]
+
+
 # slot -> the forms of each of its values, in both languages, in the order of their ids
 SLOT_TEXTS: dict[str, list[tuple[str, ...]]] = {
-    "object": [(f" {thing.singular}", f" {thing.plural}", thing.zh) for thing in OBJECTS],
-    "count": [(f" {name}", CHINESE.called["number"][count]) for count, name in COUNTS.items()],
-    "motion": [(f" {motion.singular}", motion.zh) for motion in MOTIONS],
-    "colour": [(f" {name}", COLOUR_ZH[name]) for name in COLOURS],
-    "background": [(f" {background.is_phrase}", background.zh_is) for background in BACKGROUNDS],
+    "object": [(*(f" {form}" for form in EN["object"][n]), *ZH["object"][n]) for n in OBJECTS],
+    "count": _both("number", map(str, COUNTS)),
+    "motion": [(f" {EN['verb'][name][0]}", *ZH["verb"][name]) for name in MOTIONS],
+    "colour": _both("colour", COLOURS),
+    "background": _both("background", BACKGROUNDS),
     "word": [(word,) for word in WORDS],  # in answers they follow a quotation mark
-    "place": [
-        *((f" {phrase}", POSITION_ZH[name]) for name, (_, _, phrase) in POSITIONS.items()),
-        *((f" {phrase}", RELATION_ZH[name]) for name, phrase in RELATIONS.items()),
-    ],
-    "second_object": [(f" {thing.singular}", thing.zh) for thing in OBJECTS],
+    "place": _both("position", POSITIONS) + _both("relation", RELATIONS),
+    "second_object": [(f" {EN['object'][name][0]}", *ZH["object"][name]) for name in OBJECTS],
 }
-SLOT_BIT: dict[str, int] = {slot: 1 << number for number, slot in enumerate(SLOT_SIZES)}
+SLOT_BIT: dict[str, int] = {slot: 1 << number for number, slot in enumerate(SLOT_IDS)}
 
 # slot -> other words that depend on its value, in the order of the ids
 MORE_TEXTS: dict[str, list[tuple[str, ...]]] = {
     "count": [("it", "它"), *([("they", "它们")] * (len(COUNTS) - 1))],
-    "motion": [(motion.plural,) for motion in MOTIONS],
-    "background": [(background.where, background.zh_where) for background in BACKGROUNDS],
+    "motion": [(EN["verb"][name][1],) for name in MOTIONS],
+    "background": [(EN["where"][name], ZH["where"][name]) for name in BACKGROUNDS],
 }
 # kind of question -> the slot that decides how its answer begins
 SLOT_OF_KIND = {
@@ -99,8 +96,8 @@ def slots_saying(facts: Mapping[str, int], text: str, after: str) -> int:
 
 @cache
 def _all_names() -> frozenset[str]:
-    things = [name for thing in OBJECTS for name in (thing.singular, thing.plural, thing.zh)]
-    return frozenset([*things, *WORDS])  # words on the screen are in capitals
+    names = [form for name in OBJECTS for form in EN["object"][name] + ZH["object"][name]]
+    return frozenset([*names, *WORDS])  # words on the screen are in capitals
 
 
 def is_name(text: str) -> bool:
@@ -111,17 +108,15 @@ def is_name(text: str) -> bool:
 def is_colour(text: str) -> bool:
     """Whether a token says a colour before a name."""
     said = text.strip(AROUND).removesuffix("色")
-    return said in COLOURS or said in COLOUR_ZH.values()
+    return said in COLOURS or said in ZH["colour"].values()
 
 
 def key_of(scene: Scene, text: str) -> int:
     """Bit of the slot by which a token names something in a scene; 0 if it names nothing there."""
     said = text.strip(AROUND)
     for slot, name in (("object", scene.object), ("second_object", scene.second_object)):
-        if name is not None:
-            thing = OBJECT_BY_NAME[name]
-            if said in (thing.singular, thing.plural, thing.zh):
-                return SLOT_BIT[slot]
+        if name is not None and said in EN["object"][name] + ZH["object"][name]:
+            return SLOT_BIT[slot]
     return SLOT_BIT["word"] if said == scene.word else 0
 
 
@@ -129,14 +124,11 @@ def claimed(subject: str) -> tuple[str, int] | None:
     """(slot, value) of a claim about a scene, from the subject of a yes-or-no question."""
     kind, *_, value = subject.split(" ", 2)
     if kind == "relation":
-        return "place", PLACE_ID[next(r for r in RELATIONS if subject.endswith(f" {r}"))]
-    ids: dict[str, Callable[[str], int]] = {
-        "background": BACKGROUND_ID.__getitem__,
-        "motion": MOTION_ID.__getitem__,
-        "colour": COLOUR_ID.__getitem__,
-        "count": int,
-    }
-    return (kind, ids[kind](value)) if kind in ids else None
+        relation = next(name for name in RELATIONS if subject.endswith(f" {name}"))
+        return "place", SLOT_IDS["place"][relation]
+    if kind not in ("background", "motion", "colour", "count"):
+        return None
+    return kind, int(value) if kind == "count" else SLOT_IDS[kind][value]
 
 
 def says_claim(slot: str, value: int, text: str) -> bool:

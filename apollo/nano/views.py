@@ -1,6 +1,6 @@
 """Views: the ways in which a cartoon video is shown to a model that is scored.
 
-In:  a Video and the name of a view.  Out: a video file, or None where nothing is shown.
+In:  a Cartoon and the name of a view.  Out: a video file, or None where nothing is shown.
 Odd: "grey", "other" and "none" show what can be answered without the video.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from apollo.cartoon.draw.video_file import write_grey_video, write_video
-from apollo.cartoon.world.scenes import Video, cut_elsewhere, video_from_seed
+from apollo.cartoon.world.scenes import Cartoon, cut_elsewhere, video_from_seed
 
 SIZES_PX = (240, 360, 480)
 RATES_FPS = (8, 15, 24, 30)
@@ -28,7 +28,7 @@ class Shot:
 
     seed: int
     split: str
-    video: Video
+    video: Cartoon
 
     @property
     def size_px(self) -> int:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from apollo.cartoon.talk.phrases import CHINESE
-from apollo.cartoon.world.facts import BACKGROUNDS, COLOUR_ZH, COUNTS, MOTIONS, OBJECTS, WORDS
+from apollo.cartoon.talk.phrases import CHINESE, ENGLISH
+from apollo.cartoon.world.facts import BACKGROUNDS, COLOURS, MOTIONS, OBJECTS, WORDS
 
 NAME_SHARE = 0.8  # of a vector's length that the forms of a name share; the rest tells them apart
 Form = tuple[str, str, tuple[str, ...]]  # text of a token, name, styles of the form
@@ -31,28 +31,30 @@ def _english(text: str, name: str, *styles: str) -> Iterator[Form]:
 
 def forms() -> Iterator[Form]:
     """Every text that may be a token of a name; those that are none are skipped later."""
-    for thing in OBJECTS:
-        yield from _english(thing.plural, thing.singular, "plural")
-        yield from _english(thing.singular, thing.singular)  # some have one form for both
-        yield thing.zh, thing.singular, ("zh",)
-    measures = sorted({thing.zh_measure for thing in OBJECTS} | {"个", ""})
-    for count, name in COUNTS.items():
+    en, zh = ENGLISH.called, CHINESE.called
+    for name in OBJECTS:
+        singular, plural = en["object"][name]
+        yield from _english(plural, name, "plural")
+        yield from _english(singular, name)  # some have one form for both
+        yield zh["object"][name][0], name, ("zh",)
+    measures = sorted({CHINESE.measure(name) for name in OBJECTS} | {""})
+    for count, name in en["number"].items():
         yield from _english(name, name)
         for measure in measures:
-            yield f"{CHINESE.called['number'][count]}{measure}", name, (f"measure {measure}",)
+            yield f"{zh['number'][count]}{measure}", name, (f"measure {measure}",)
     for background in BACKGROUNDS:
-        word = background.is_phrase.split()[-1]
+        word = en["background"][background].split()[-1]
         yield from _english(word, word)
-        yield background.zh_is, word, ("zh",)
-        yield background.zh_where, word, ("where",)
-    for colour, zh in COLOUR_ZH.items():
+        yield zh["background"][background], word, ("zh",)
+        yield zh["where"][background], word, ("where",)
+    for colour in COLOURS:
         yield from _english(colour, colour)
-        yield zh, colour, ("zh", "sign")
-        yield f"{zh}色", colour, ("zh",)
+        yield zh["colour"][colour], colour, ("zh", "sign")
+        yield f"{zh['colour'][colour]}色", colour, ("zh",)
     for motion in MOTIONS:
-        for text, style in ((motion.singular, "does"), (motion.plural, "plural")):
-            yield from _english(text, motion.name, style)
-        yield motion.zh, motion.name, ("zh",)
+        for text, style in zip(en["verb"][motion], ("does", "plural"), strict=True):
+            yield from _english(text, motion, style)
+        yield zh["verb"][motion][0], motion, ("zh",)
     for word in WORDS:
         yield word, word, ()
         for sign in (' "', "“", " "):

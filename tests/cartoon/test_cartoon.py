@@ -19,6 +19,7 @@ from apollo.cartoon.draw.labels import facts_of_clip
 from apollo.cartoon.draw.render import render_clip
 from apollo.cartoon.draw.sprites import picture
 from apollo.cartoon.draw.video_file import iter_frames, num_frames, write_video
+from apollo.cartoon.talk.phrases import ENGLISH, PHRASES
 from apollo.cartoon.world import facts
 from apollo.cartoon.world.scenes import (
     CLIP_DURATION_S,
@@ -31,6 +32,8 @@ from apollo.cartoon.world.scenes import (
     video_from_seed,
 )
 from apollo.errors import SettingError
+
+CALLED = ENGLISH.called
 
 
 def edits(a: str, b: str) -> int:
@@ -46,30 +49,42 @@ def edits(a: str, b: str) -> int:
 # --- the vocabulary
 
 
-def test_every_thing_has_a_name_of_its_own_in_both_languages() -> None:
+@pytest.mark.parametrize("language", PHRASES)
+def test_everything_has_a_name_of_its_own_in_every_language(language: str) -> None:
+    called = PHRASES[language].called
     assert len(facts.OBJECTS) == 100
-    assert len({thing.singular for thing in facts.OBJECTS}) == 100
-    chinese = {thing.zh for thing in facts.OBJECTS}
-    assert len(chinese) == 100
-    assert all(re.fullmatch("[\u4e00-\u9fff]+", name) for name in chinese)
-    assert all(re.fullmatch("[\u4e00-\u9fff]", t.zh_measure) for t in facts.OBJECTS)
+    names = [form for name in facts.OBJECTS for form in set(called["object"][name])]
+    assert len(names) == len(set(names))
+    for kind, values in (
+        ("object", facts.THINGS), ("colour", facts.COLOURS), ("background", facts.BACKGROUNDS),
+        ("where", facts.BACKGROUNDS), ("verb", facts.MOTIONS), ("position", facts.POSITIONS),
+        ("relation", facts.RELATIONS), ("number", map(str, facts.COUNTS)),
+    ):  # fmt: skip
+        assert list(called[kind]) == list(values), kind
+    assert set(PHRASES[language].names("cat")) >= {"a", "the", "it", "measure"}
 
 
 def test_plurals_and_articles_are_right() -> None:
-    plurals = {thing.singular: thing.plural for thing in facts.OBJECTS}
+    plurals = {name: CALLED["object"][name][1] for name in facts.OBJECTS}
     irregular = {
         "mouse": "mice", "sheep": "sheep", "fish": "fish", "snowman": "snowmen", "fox": "foxes",
         "octopus": "octopuses", "butterfly": "butterflies", "strawberry": "strawberries",
         "cactus": "cactuses", "bus": "buses", "trophy": "trophies",
     }  # fmt: skip
     assert {s: p for s, p in plurals.items() if p != s + "s"} == irregular
-    with_an = {thing.singular for thing in facts.OBJECTS if thing.article == "an"}
-    assert with_an == {thing.singular for thing in facts.OBJECTS if thing.singular[0] in "aeiou"}
+    assert ENGLISH.a_noun("owl") == "an owl" and ENGLISH.a_noun("cat") == "a cat"
+    assert ENGLISH.a_noun("star", "orange") == "an orange star"
+    assert ENGLISH.a_noun("mouse", count=3) == "three mice"
 
 
-def test_names_are_unique_and_of_the_promised_number() -> None:
-    names = [n for t in facts.OBJECTS for n in {t.singular, t.plural}]
-    assert len(names) == len(set(names))
+def test_chinese_nouns_have_their_measure_words() -> None:
+    zh = PHRASES["zh"]
+    assert all(re.fullmatch("[\u4e00-\u9fff]", zh.measure(name)) for name in facts.OBJECTS)
+    assert zh.a_noun("cat") == "一只猫" and zh.a_noun("apple", count=2) == "两个苹果"
+    assert zh.a_noun("circle", "red", 3) == "三个红色圆形"
+
+
+def test_the_world_is_as_large_as_the_model_card_says() -> None:
     numbers = (len(facts.SPRITES), len(facts.SHAPES), len(facts.BACKGROUNDS), len(facts.MOTIONS))
     assert numbers == (94, 6, 12, 13)
     assert set(facts.SLOT_SIZES) == set(facts_of_clip(video_from_seed(0), 0))
@@ -83,10 +98,10 @@ def test_words_differ_by_two_letters_at_least() -> None:
 
 def test_every_object_has_its_own_picture() -> None:
     small = {}
-    for thing in facts.OBJECTS:
-        rgba = picture(thing.singular, "red" if thing.is_shape else None, True, False)
-        assert 0.1 < (rgba[..., 3] > 127).mean() < 0.95, thing
-        small[thing.singular] = rgba[::8, ::8][:16, :16].astype(float) if thing.glyph else None
+    for name, thing in facts.OBJECTS.items():
+        rgba = picture(name, "red" if thing.is_shape else None, True, False)
+        assert 0.1 < (rgba[..., 3] > 127).mean() < 0.95, name
+        small[name] = rgba[::8, ::8][:16, :16].astype(float) if thing.emoji else None
     sprites = {name: pixels for name, pixels in small.items() if pixels is not None}
     distances = [np.abs(a - b).mean() for a, b in itertools.combinations(sprites.values(), 2)]
     assert min(distances) > 15  # of 255: nothing comes twice
@@ -119,11 +134,11 @@ def test_held_out_scenes_always_have_a_held_out_pair_and_cover_every_object() ->
     videos = [sample_video(rng, split="held-out") for _ in range(1000)]
     scenes = [scene for video in videos for scene in video.scenes]
     assert all(has_held_out_pair(scene) and is_held_out(scene) for scene in scenes)
-    assert {scene.object for scene in scenes} == {thing.singular for thing in facts.OBJECTS}
+    assert {scene.object for scene in scenes} == set(facts.OBJECTS)
 
 
 def test_a_few_per_cent_of_the_pairs_are_held_out() -> None:
-    pairs = [held_out_pair(thing.singular) for thing in facts.SPRITES]
+    pairs = [held_out_pair(name) for name in facts.SPRITES]
     for kind, number in (("background", 12), ("motion", 13)):
         share = sum(k == kind for k, _ in pairs) / (len(pairs) * number)
         assert 0.02 < share < 0.08
@@ -209,5 +224,5 @@ def test_a_file_that_is_no_font_is_said_so(tmp_path: Path) -> None:
 
 def test_the_sprite_sheet_holds_the_vocabulary() -> None:
     index = json.loads((Path(make_sprites.__file__).parent / "sprites.json").read_text())
-    assert index["names"] == [thing.singular for thing in facts.SPRITES]
+    assert index["names"] == list(facts.SPRITES)
     assert index["cell_px"] == make_sprites.CELL_PX

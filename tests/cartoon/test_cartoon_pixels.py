@@ -18,10 +18,10 @@ from apollo.cartoon.draw.render import (
     word_box,
 )
 from apollo.cartoon.world import facts
-from apollo.cartoon.world.scenes import Scene, Video, sample_video, video_from_seed
+from apollo.cartoon.world.scenes import Cartoon, Scene, sample_video, video_from_seed
 
-PASSING = facts.ENTER_MOTIONS + facts.LEAVE_MOTIONS
-MOTION_NAMES = [motion.name for motion in facts.MOTIONS if motion.name not in PASSING]
+PASSING = facts.PASSING_MOTIONS
+STEADY = [motion for motion in facts.MOTIONS if motion not in PASSING]
 
 
 def scene_of(**changes: object) -> Scene:
@@ -32,20 +32,20 @@ def scene_of(**changes: object) -> Scene:
     return Scene(**{**plain, **changes})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("motion", MOTION_NAMES)
+@pytest.mark.parametrize("motion", STEADY)
 @pytest.mark.parametrize("duration_s", [2.0, 4.0, 6.0])
 def test_every_clip_shows_the_motion(motion: str, duration_s: float) -> None:
     """Measured in the labels: direction, jumps, size and turn, in every clip of the scene."""
     counts_and_seeds = itertools.product((1, 3, 5), range(4))
     for count, seed in counts_and_seeds:
         scene = scene_of(motion=motion, count=count, look_seed=seed, duration_s=duration_s)
-        video = Video((scene,))
+        video = Cartoon((scene,))
         for clip in range(video.num_clips):
             seen = [dense_labels(video, t_s, 48)["object"] > 0 for t_s in clip_times_s(clip)]
             assert measured_motion(seen, video, clip) == motion, (count, seed, clip)
 
 
-def measured_motion(seen: list[np.ndarray], video: Video, clip: int) -> str:
+def measured_motion(seen: list[np.ndarray], video: Cartoon, clip: int) -> str:
     """Names the motion from object masks (G, G) of the frames of a clip."""
     centres = np.array([np.argwhere(mask).mean(axis=0) / mask.shape[0] for mask in seen])  # y, x
     steps = np.diff(centres, axis=0)
@@ -66,14 +66,14 @@ def measured_motion(seen: list[np.ndarray], video: Video, clip: int) -> str:
 
 
 def test_shapes_turn_by_an_angle_that_shows() -> None:
-    for thing in facts.SHAPES:
+    for name, thing in facts.SHAPES.items():
         if thing.spin_step_deg is None:
             continue
         for seed in range(8):
-            scene = scene_of(object=thing.singular, colour="red", motion="spin", look_seed=seed)
-            frames = render_clip(Video((scene,)), 0, 96).astype(int)
+            scene = scene_of(object=name, colour="red", motion="spin", look_seed=seed)
+            frames = render_clip(Cartoon((scene,)), 0, 96).astype(int)
             for a, b in itertools.pairwise(frames):
-                assert (np.abs(a - b).max(axis=-1) > 60).sum() > 30, (thing.singular, seed)
+                assert (np.abs(a - b).max(axis=-1) > 60).sum() > 30, (name, seed)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -84,7 +84,7 @@ def test_object_labels_cover_the_changed_pixels(seed: int) -> None:
     scene = Scene(**{**video.scenes[0].__dict__, "word": None})
     if seed >= 8:  # a turned picture must have turned labels
         scene = scene_of(object="carrot", motion="spin", look_seed=seed)
-    video = Video((scene,))
+    video = Cartoon((scene,))
     for t_s in clip_times_s(0):
         frame = render_frame(video, t_s, size_px).astype(int)
         changed = np.abs(frame - render_backdrop(scene, size_px)).max(axis=-1) > 24
@@ -98,10 +98,12 @@ def test_object_labels_cover_the_changed_pixels(seed: int) -> None:
 
 def test_labels_name_object_colour_and_second_object() -> None:
     scene = scene_of(object="star", colour="pink", second_object="owl", relation="left of")
-    labels = dense_labels(Video((scene,)), 0.0, 16)
-    star, owl = facts.OBJECT_ID["star"], facts.OBJECT_ID["owl"]
+    labels = dense_labels(Cartoon((scene,)), 0.0, 16)
+    star, owl = (facts.SLOT_IDS["object"][name] for name in ("star", "owl"))
     assert set(np.unique(labels["object"])) == {0, star, owl}
-    assert set(np.unique(labels["colour"][labels["object"] == star])) == {facts.COLOUR_ID["pink"]}
+    assert set(np.unique(labels["colour"][labels["object"] == star])) == {
+        facts.SLOT_IDS["colour"]["pink"]
+    }
     assert set(np.unique(labels["colour"][labels["object"] != star])) == {0}
     assert not labels["letter"].any()
 
@@ -109,7 +111,7 @@ def test_labels_name_object_colour_and_second_object() -> None:
 @pytest.mark.parametrize("seed", range(len(TYPEFACES) * 3))
 def test_letters_are_where_the_labels_say(seed: int) -> None:
     scene = scene_of(word=facts.WORDS[seed], look_seed=seed)
-    video = Video((scene,))
+    video = Cartoon((scene,))
     letters = dense_labels(video, 0.0, 48)["letter"]
     row = letters[np.argmax((letters > 0).sum(axis=1))]
     read = "".join(facts.LETTERS[i - 1] for i, _ in itertools.groupby(row) if i)
@@ -170,16 +172,16 @@ def test_objects_are_large_and_stay_in_the_frame_when_sampled() -> None:
 
 
 def test_a_position_is_where_the_object_is() -> None:
-    for (name, (column, row, _)), seed in itertools.product(facts.POSITIONS.items(), range(5)):
+    for (name, (column, row)), seed in itertools.product(facts.POSITIONS.items(), range(5)):
         word = facts.WORDS[seed] if seed % 2 else None
         scene = scene_of(position=name, word=word, look_seed=seed)
-        mask = dense_labels(Video((scene,)), 0.0, 48)["object"] > 0
+        mask = dense_labels(Cartoon((scene,)), 0.0, 48)["object"] > 0
         y, x = np.argwhere(mask).mean(axis=0) / 48
         assert (int(x * 3), int(y * 3)) == (column, row), (name, seed)
 
 
 def test_slots_are_none_where_nothing_is_shown() -> None:
-    slots = facts_of_clip(Video((scene_of(),)), 0)
+    slots = facts_of_clip(Cartoon((scene_of(),)), 0)
     assert [k for k, v in slots.items() if v == 0] == [
         "colour", "word", "place", "second_object",
     ]  # fmt: skip
@@ -202,7 +204,7 @@ def test_every_size_shows_the_same_scene() -> None:
 
 
 def test_a_wide_frame_has_the_square_scene_in_its_middle() -> None:
-    video = Video((scene_of(motion="left", background="white"),))
+    video = Cartoon((scene_of(motion="left", background="white"),))
     square, wide = render_frame(video, 0.5, 180), render_frame(video, 0.5, 180, aspect=16 / 9)
     assert square.shape == (180, 180, 3) and wide.shape == (180, 320, 3)
     middle = wide[:, 70:250].astype(int)
@@ -211,7 +213,7 @@ def test_a_wide_frame_has_the_square_scene_in_its_middle() -> None:
 
 
 def test_a_tall_frame_has_the_square_scene_in_its_middle() -> None:
-    video = Video((scene_of(motion="down", background="white"),))
+    video = Cartoon((scene_of(motion="down", background="white"),))
     square, tall = render_frame(video, 0.5, 180), render_frame(video, 0.5, 180, aspect=3 / 4)
     assert tall.shape == (240, 180, 3)
     assert np.abs(tall[30:210].astype(int) - square).mean() < 6
@@ -221,7 +223,7 @@ def test_a_tall_frame_has_the_square_scene_in_its_middle() -> None:
 def test_labels_lie_on_the_frame_padded_to_a_square(aspect: float) -> None:
     grid = 24
     for seed in range(4):
-        video = Video((scene_of(background="white", look_seed=seed),))
+        video = Cartoon((scene_of(background="white", look_seed=seed),))
         frame = render_frame(video, 0.0, 180, aspect=aspect).astype(int)
         height, width = frame.shape[:2]
         side = max(height, width)
@@ -240,7 +242,7 @@ def test_labels_lie_on_the_frame_padded_to_a_square(aspect: float) -> None:
         assert abs(labels["inside"].mean() - wanted) < 0.09
 
 
-def shown_x(video: Video, t_s: float, aspect: float = 1.0) -> float | None:
+def shown_x(video: Cartoon, t_s: float, aspect: float = 1.0) -> float | None:
     """Where the object's patches are in the middle, None where none is."""
     mask = dense_labels(video, t_s, 32, aspect=aspect)["object"] > 0
     return float(np.argwhere(mask)[:, 1].mean()) if mask.any() else None
@@ -255,7 +257,7 @@ def test_what_enters_or_leaves_does_so_once(motion: str, empty_s: float, aspect:
         scene = scene_of(
             motion=motion, count=count, duration_s=2 + empty_s, empty_s=empty_s, look_seed=seed
         )
-        video = Video((scene,))
+        video = Cartoon((scene,))
         for clip in range(video.num_clips):
             xs = [shown_x(video, t_s, aspect) for t_s in clip_times_s(clip)]
             facts_here = facts_of_clip(video, clip)
@@ -314,8 +316,8 @@ def test_a_relation_holds_in_every_sampled_frame(motion: str, relation: str) -> 
 
 def test_a_shifted_cut_moves_the_switch_and_nothing_else() -> None:
     first, then = scene_of(duration_s=4.0), scene_of(object="dog", motion="left", background="red")
-    plain, late = Video((first, then)), Video((first, then), (0.7,))
-    early = Video((first, then), (-0.6,))
+    plain, late = Cartoon((first, then)), Cartoon((first, then), (0.7,))
+    early = Cartoon((first, then), (-0.6,))
     assert (plain.at(3.9)[1], plain.at(4.0)) == (first, (0.0, then))
     assert late.at(4.6)[1] == first and late.at(4.75) == (0.75, then)
     assert early.at(3.3)[1] == first and early.at(3.5) == (-0.5, then)

@@ -12,7 +12,7 @@ from apollo.cartoon.draw.labels import facts_of_clip
 from apollo.cartoon.talk.questions import Turn, all_texts, conversation
 from apollo.cartoon.talk.vocabulary import pieces_of
 from apollo.cartoon.world.facts import SLOT_SIZES
-from apollo.cartoon.world.scenes import CLIP_DURATION_S, Video, video_from_seed
+from apollo.cartoon.world.scenes import CLIP_DURATION_S, Cartoon, video_from_seed
 from apollo.constants import IGNORE_INDEX
 from apollo.nano.answer_parts import parts_of
 from apollo.nano.attention_loss import HEADS, NOWHERE, attention_loss
@@ -30,7 +30,7 @@ def tokenizer() -> Any:
     return train_tokenizer(texts, 2048)
 
 
-def row_with_targets(tokenizer: Any, video: Video, chats: list[list[Turn]]) -> BranchedRow:
+def row_with_targets(tokenizer: Any, video: Cartoon, chats: list[list[Turn]]) -> BranchedRow:
     block = clips_block(video.num_clips, CLIP_DURATION_S, K)
     pairs = [[(turn.question, turn.answer) for turn in chat] for chat in chats]
     row = branched_row(pairs, block, tokenizer)
@@ -38,7 +38,7 @@ def row_with_targets(tokenizer: Any, video: Video, chats: list[list[Turn]]) -> B
     return row
 
 
-def chats_of(seed: int, **more: Any) -> tuple[Video, list[list[Turn]]]:
+def chats_of(seed: int, **more: Any) -> tuple[Cartoon, list[list[Turn]]]:
     video = video_from_seed(seed, num_scenes=3)
     rng = np.random.default_rng(seed)
     return video, [[turn] for turn in conversation(rng, video, turns=20, **more)]

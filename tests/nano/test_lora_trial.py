@@ -22,7 +22,7 @@ SEED = 8_000_000
 
 
 def test_no_seed_shows_a_windmill_and_nano_was_taught_no_word_for_it() -> None:
-    assert "windmill" not in {thing.singular for thing in OBJECTS}
+    assert "windmill" not in OBJECTS
     texts = " ".join(all_texts(num_videos=100)).lower()
     assert "cat" in texts and "windmill" not in texts and "风车" not in texts
 
@@ -32,7 +32,7 @@ def test_it_looks_like_nothing_else() -> None:
         return scaled(name, None, True, False, 16).astype(float)
 
     ours = small("windmill")
-    apart = {t.singular: float(np.abs(ours - small(t.singular)).mean()) for t in SPRITES}
+    apart = {name: float(np.abs(ours - small(name)).mean()) for name in SPRITES}
     nearest = min(apart, key=lambda name: apart[name])
     assert apart[nearest] > 20, (nearest, apart[nearest])
 
@@ -59,8 +59,7 @@ def test_the_records_name_it_and_the_count_is_of_right_answers(tmp_path: Path) -
 
     clips = write_clips(tmp_path / "clips", windmill_videos(SEED, 4, for_training=True))
     write_records(tmp_path / "data.jsonl", clips)
-    share = naming(Parrot(), clips, lambda text: "windmill" in text)
-    assert share == 0.5
+    assert naming(Parrot(), clips) == 0.5
     records = read_records(tmp_path / "data.jsonl")
     assert {record.media for record in records} == {clip for clip, _ in clips}
     named = [r for r in records if any("windmill" in m["content"] for m in r.messages)]

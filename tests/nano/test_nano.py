@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from paths import EXAMPLE_VIDEOS, ROOT
@@ -18,7 +19,6 @@ from apollo.catalog import NANO_FOLDER
 from apollo.nano.score import GREEDY, score
 from apollo.nano.views import BLIND, SHOWN
 from apollo.settings import Generation
-from apollo.video.reader import Video
 
 # (file, question) -> the right answer
 ANSWERS = {
@@ -67,16 +67,15 @@ def test_every_example_question_is_answered_rightly_three_times_out_of_three(nan
             assert nano.answer(EXAMPLE_VIDEOS / file, question, generation=sampled) == wanted
 
 
-def test_the_example_files_are_what_the_generator_makes() -> None:
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_example_files_show_what_the_generator_draws(name: str) -> None:
     """Encoders differ in bytes from version to version; what is seen must not."""
-    for name, video in EXAMPLES.items():
-        with Video(EXAMPLE_VIDEOS / name) as file:
-            assert file.info.codec == "h264"
-            assert len(file) == num_frames(video, FPS)
-            ids = range(0, len(file), 10)
-            drawn = [render_frame(video, i / FPS, SIZE_PX) for i in ids]
-            read = [frame.astype(int) for frame in file.frames(ids)]
-            assert max(np.abs(a - b).mean() for a, b in zip(read, drawn, strict=True)) < 5
+    with av.open(str(EXAMPLE_VIDEOS / name)) as file:
+        stored = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+    assert len(stored) == num_frames(EXAMPLES[name], FPS)
+    for number in range(0, len(stored), 10):
+        drawn = render_frame(EXAMPLES[name], number / FPS, SIZE_PX)
+        assert np.abs(stored[number].astype(int) - drawn).mean() < 4, number
 
 
 @pytest.mark.slow

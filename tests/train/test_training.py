@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from apollo.cartoon.talk.phrases import CHINESE, ENGLISH
 from apollo.cartoon.talk.questions import all_texts
 from apollo.cartoon.talk.vocabulary import pieces_of
 from apollo.cartoon.world.facts import OBJECTS, SLOT_SIZES
@@ -215,9 +216,9 @@ def test_the_forms_of_a_name_start_alike(model: Any) -> None:
         left, right = (torch.stack([table[ids[pair[side]]] for pair in known]) for side in (0, 1))
         return float(torch.cosine_similarity(left, right).mean())
 
-    names = [f" {thing.singular}" for thing in OBJECTS]
-    forms = [(f" {thing.singular}", f" {thing.plural}") for thing in OBJECTS]
-    words = [(f" {thing.singular}", thing.zh) for thing in OBJECTS]
+    names = [f" {name}" for name in OBJECTS]
+    forms = [(f" {name}", f" {ENGLISH.noun(name, count=2)}") for name in OBJECTS]
+    words = [(f" {name}", CHINESE.noun(name)) for name in OBJECTS]
     others = list(zip(names, names[1:], strict=False))
     # of a vector's square length 0.64 is the name's, which the forms of one name share
     assert likeness(words) == pytest.approx(0.64, abs=0.1)

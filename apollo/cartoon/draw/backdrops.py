@@ -11,7 +11,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from apollo.cartoon.world.facts import BACKGROUND_BY_NAME, Rgb
+from apollo.cartoon.world.facts import BACKGROUNDS, Rgb
 
 NUM_VARIANTS = 6
 PLAIN_JITTER = 10.0  # of 255, per channel
@@ -99,6 +99,6 @@ _DRAWN: dict[str, Callable[[np.random.Generator, Rgb, int, int], np.ndarray]] = 
 def backdrop(name: str, variant: int, height: int, width: int) -> np.ndarray:
     """The background, (height, width, 3) uint8. Read only: copy before drawing on it."""
     rng = np.random.default_rng(variant % NUM_VARIANTS)
-    background = BACKGROUND_BY_NAME[name]
+    background = BACKGROUNDS[name]
     draw = _DRAWN[name] if background.drawn else _plain
     return draw(rng, background.rgb, height, width)

@@ -1,6 +1,6 @@
 """What a frame or clip shows, as numbers: the labels that supervise the towers.
 
-In:  a Video and a time or clip.  Out: ids of `facts`, 0 for none; per patch or per clip.
+In:  a Cartoon and a time or clip.  Out: ids of `facts`, 0 for none; per patch or per clip.
 """
 
 from __future__ import annotations
@@ -14,45 +14,29 @@ from apollo.cartoon.draw.lettering import CAP_PX, PAD_PX, word_picture
 from apollo.cartoon.draw.placement import frame_extent, place_objects, place_second
 from apollo.cartoon.draw.render import word_box
 from apollo.cartoon.draw.sprites import picture
-from apollo.cartoon.world.facts import (
-    BACKGROUND_ID,
-    COLOUR_ID,
-    LETTER_ID,
-    MOTION_ID,
-    OBJECT_ID,
-    PLACE_ID,
-    SLOT_SIZES,
-    WORD_ID,
-)
-from apollo.cartoon.world.scenes import Scene, Video
+from apollo.cartoon.world.facts import LETTER_ID, SLOT_IDS
+from apollo.cartoon.world.scenes import Cartoon, Scene
 
 POINTS_PER_PATCH = 3  # along each side of a patch, where the picture is looked up
 COVERED_SHARE = 0.3  # of a patch's points: then the patch shows the object
 
 
 def facts_of_scene(scene: Scene) -> dict[str, int]:
-    """One id per slot of `facts.SLOT_SIZES`, in that order."""
-    place = scene.relation or scene.position
+    """One id per slot of `facts.SLOT_IDS`, in that order."""
+    values = {**scene.__dict__, "place": scene.relation or scene.position}
     return {
-        "object": OBJECT_ID[scene.object],
-        "count": scene.count,
-        "motion": MOTION_ID[scene.motion],
-        "colour": COLOUR_ID[scene.colour] if scene.colour else 0,
-        "background": BACKGROUND_ID[scene.background],
-        "word": WORD_ID[scene.word] if scene.word else 0,
-        "place": PLACE_ID[place] if place else 0,
-        "second_object": OBJECT_ID[scene.second_object] if scene.second_object else 0,
+        slot: 0 if values[slot] is None else ids[values[slot]] for slot, ids in SLOT_IDS.items()
     }
 
 
-def facts_of_clip(video: Video, clip_index: int) -> dict[str, int]:
+def facts_of_clip(video: Cartoon, clip_index: int) -> dict[str, int]:
     """The facts of the scene that has most of the clip; without objects where none is there."""
     t_s, scene = video.within(clip_index)
     facts = facts_of_scene(scene)
     first_s, last_s = scene.seen_s
     if first_s <= t_s < last_s:
         return facts
-    return {slot: facts[slot] if slot in ("background", "word") else 0 for slot in SLOT_SIZES}
+    return {slot: facts[slot] if slot in ("background", "word") else 0 for slot in SLOT_IDS}
 
 
 def _covered(
@@ -118,7 +102,7 @@ def _centres(
 
 
 def dense_labels(
-    video: Video, t_s: float, grid: int, *, aspect: float = 1.0
+    video: Cartoon, t_s: float, grid: int, *, aspect: float = 1.0
 ) -> dict[str, np.ndarray]:
     """Per patch, (grid, grid): "object", "colour", "letter", "motion" ids, "centre", "inside".
 
@@ -128,6 +112,7 @@ def dense_labels(
     scene's main objects. Padding is not `inside`.
     """
     scene_t_s, scene = video.at(t_s)
+    facts = facts_of_scene(scene)
     width, height = frame_extent(aspect)
     span = max(width, height)
     n = grid * POINTS_PER_PATCH
@@ -140,16 +125,17 @@ def dense_labels(
     if scene.second_object is not None and second is not None:
         hits = _covered(scene, scene.second_object, None, second, points) & in_frame
         shown = _patch_share(hits, grid) >= COVERED_SHARE
-        objects[shown] = OBJECT_ID[scene.second_object]
-        motions[shown] = MOTION_ID[scene.motion if scene.relation == "follows" else "still"]
+        objects[shown] = facts["second_object"]
+        still = SLOT_IDS["motion"]["still"]
+        motions[shown] = facts["motion"] if scene.relation == "follows" else still
     hits = np.zeros((n, n), bool)
     places = place_objects(scene, scene_t_s, aspect=aspect)
     for place in places:
         hits |= _covered(scene, scene.object, scene.colour, place, points)
     shown = _patch_share(hits & in_frame, grid) >= COVERED_SHARE
-    objects[shown] = OBJECT_ID[scene.object]
-    motions[shown] = MOTION_ID[scene.motion]
-    colours = np.where(shown, COLOUR_ID[scene.colour] if scene.colour else 0, 0)
+    objects[shown] = facts["object"]
+    motions[shown] = facts["motion"]
+    colours = np.where(shown, facts["colour"], 0)
     centres = _axis(grid, span)
     letters = _letters(scene, centres) if scene.word else np.zeros((grid, grid), np.int64)
     inside = _patch_share(in_frame, grid) > 0.5

@@ -14,10 +14,10 @@ from functools import lru_cache
 import numpy as np
 
 from apollo.cartoon.world.facts import (
-    MOTION_BY_NAME,
-    OBJECT_BY_NAME,
+    MOTIONS,
     PASSING_MOTIONS,
     POSITIONS,
+    THINGS,
 )
 from apollo.cartoon.world.scenes import FRAME_STEP_S, Scene
 
@@ -144,7 +144,7 @@ def _direction(motion: str) -> tuple[int, int]:
     """Of the steady motion: jumps start from the ground; what enters or leaves has none."""
     if motion == "bounce":
         return 0, -1
-    return (0, 0) if motion in PASSING_MOTIONS else MOTION_BY_NAME[motion].direction
+    return (0, 0) if motion in PASSING_MOTIONS else MOTIONS[motion]
 
 
 def _choose_group(
@@ -167,7 +167,7 @@ def _travel(rng: np.random.Generator, scene: Scene, slack: Point) -> float:
     if scene.motion in ("bigger", "smaller"):
         return float(rng.uniform(*SCALE_STEP))
     if scene.motion == "spin":
-        low, high = OBJECT_BY_NAME[scene.object].spin_step_deg or (0.0, 0.0)
+        low, high = THINGS[scene.object].spin_step_deg or (0.0, 0.0)
         step = rng.uniform(low, high) * (1 if rng.random() < 0.5 else -1)
         return float(step * LAST_SAMPLED_S / FRAME_STEP_S)
     direction = _direction(scene.motion)
@@ -193,7 +193,7 @@ def layout_of(scene: Scene) -> Layout:
         second_size, lane, free = _split_lane(rng, scene, free)
     left, top, right, bottom = free
     if scene.position is not None:
-        column, row, _ = POSITIONS[scene.position]
+        column, row = POSITIONS[scene.position]
         size, group = float(rng.uniform(*PLACED_SIZE_RANGE)), FORMATIONS[1][0]
         jitter = rng.uniform(-JITTER, JITTER, size=2)
         centre = np.array([CELL_CENTRES[column], CELL_CENTRES[row]]) + jitter

@@ -24,13 +24,13 @@ FONT_SIZE_PX = 109  # the only size the font's bitmaps exist in
 PALETTE_COLOURS = 256  # of each sprite, alpha included; keeps the sheet small
 
 
-def draw_glyph(font: ImageFont.FreeTypeFont, glyph: str) -> Image.Image:
+def draw_emoji(font: ImageFont.FreeTypeFont, emoji: str) -> Image.Image:
     """One emoji, cropped to what is visible and centred in a cell."""
     canvas = Image.new("RGBA", (2 * CELL_PX, 2 * CELL_PX))
-    ImageDraw.Draw(canvas).text((40, 40), glyph, font=font, embedded_color=True)
+    ImageDraw.Draw(canvas).text((40, 40), emoji, font=font, embedded_color=True)
     box = canvas.getchannel("A").point(lambda alpha: 255 if alpha > 16 else 0).getbbox()
     if box is None:
-        raise SettingError(f"The font has no picture for {glyph!r}; give it NotoColorEmoji.ttf.")
+        raise SettingError(f"The font has no picture for {emoji!r}; give it NotoColorEmoji.ttf.")
     picture = canvas.crop(box)
     scale = CONTENT_PX / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
@@ -49,12 +49,11 @@ def make_sheet(font_path: Path) -> tuple[Image.Image, dict[str, object]]:
         raise SettingError(f"{font_path} is not a usable font: {error}.") from error
     rows = -(-len(SPRITES) // COLUMNS)
     sheet = Image.new("RGBA", (COLUMNS * CELL_PX, rows * CELL_PX))
-    for i, thing in enumerate(SPRITES):
-        assert thing.glyph is not None
-        cell = draw_glyph(font, thing.glyph)
+    for i, thing in enumerate(SPRITES.values()):
+        assert thing.emoji is not None
+        cell = draw_emoji(font, thing.emoji)
         sheet.paste(cell, ((i % COLUMNS) * CELL_PX, (i // COLUMNS) * CELL_PX))
-    names = [thing.singular for thing in SPRITES]
-    return sheet, {"cell_px": CELL_PX, "columns": COLUMNS, "names": names}
+    return sheet, {"cell_px": CELL_PX, "columns": COLUMNS, "names": list(SPRITES)}
 
 
 def main(arguments: list[str] | None = None) -> None:

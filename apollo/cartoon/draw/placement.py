@@ -11,7 +11,7 @@ Odd: every clip of CLIP_DURATION_S shows the whole motion on its own. During the
 from __future__ import annotations
 
 from apollo.cartoon.draw.layout import LAST_SAMPLED_S, SPACING, Layout, Placement, Point, layout_of
-from apollo.cartoon.world.facts import ENTER_MOTIONS, MOTION_BY_NAME, PASSING_MOTIONS
+from apollo.cartoon.world.facts import ENTER_MOTIONS, MOTIONS, PASSING_MOTIONS
 from apollo.cartoon.world.scenes import CLIP_DURATION_S, Scene
 
 TRAVEL_S = 1.7  # steady part of a clip; the last sampled frame is at 1.5 s
@@ -25,7 +25,7 @@ def frame_extent(aspect: float) -> Point:
 
 def _dash(layout: Layout, scene: Scene, u_s: float, aspect: float) -> Point:
     """Displacement of a moving group `u_s` into a clip: steady, then out and in again."""
-    dx, dy = MOTION_BY_NAME[scene.motion].direction
+    dx, dy = MOTIONS[scene.motion]
     steady = layout.travel * TRAVEL_S / LAST_SAMPLED_S
     if u_s <= TRAVEL_S:
         distance = layout.travel * u_s / LAST_SAMPLED_S
@@ -45,7 +45,7 @@ def _dash(layout: Layout, scene: Scene, u_s: float, aspect: float) -> Point:
 
 def _pass_border(layout: Layout, scene: Scene, t_s: float, aspect: float) -> Point:
     """Displacement of a group that comes in or goes out, `t_s` into the scene."""
-    dx = MOTION_BY_NAME[scene.motion].direction[0]  # 1: in on the left, or out on the right
+    dx = MOTIONS[scene.motion][0]  # 1: in on the left, or out on the right
     width = frame_extent(aspect)[0]
     half = layout.extent[0] / 2
     to_left, to_right = layout.middle[0] + (width - 1) / 2, (width + 1) / 2 - layout.middle[0]

@@ -1,6 +1,6 @@
 """Draws a video: one frame, the frames of a clip, and a frame without its objects.
 
-In:  a Video and a time.  Out: uint8 RGB (H, W, 3); T frames of a clip as (T, H, W, 3).
+In:  a Cartoon and a time.  Out: uint8 RGB (H, W, 3); T frames of a clip as (T, H, W, 3).
 Odd: drawn at the asked-for size, never enlarged afterwards. A frame that is no square (`aspect`:
      width / height) shows the same square scene in the middle of a longer background.
 """
@@ -17,8 +17,14 @@ from apollo.cartoon.draw.layout import MARGIN, Placement, layout_of
 from apollo.cartoon.draw.lettering import word_picture
 from apollo.cartoon.draw.placement import place_objects, place_second
 from apollo.cartoon.draw.sprites import scaled
-from apollo.cartoon.world.facts import BACKGROUND_BY_NAME
-from apollo.cartoon.world.scenes import CLIP_DURATION_S, FRAME_STEP_S, FRAMES_PER_CLIP, Scene, Video
+from apollo.cartoon.world.facts import BACKGROUNDS
+from apollo.cartoon.world.scenes import (
+    CLIP_DURATION_S,
+    FRAME_STEP_S,
+    FRAMES_PER_CLIP,
+    Cartoon,
+    Scene,
+)
 
 OWN_OUTLINE = {"white": False, "black": True}  # such shapes need the other one everywhere
 
@@ -55,7 +61,7 @@ def _draw_object(
     frame: np.ndarray, scene: Scene, name: str, colour: str | None, place: Placement
 ) -> None:
     height, width = frame.shape[:2]
-    light = BACKGROUND_BY_NAME[scene.background].light_outline
+    light = BACKGROUNDS[scene.background].light_outline
     light = OWN_OUTLINE.get(colour or "", light)
     unit_px = min(height, width)
     size_px = max(2, round(place.size * unit_px))
@@ -104,7 +110,7 @@ def render_backdrop(scene: Scene, size_px: int, *, aspect: float = 1.0) -> np.nd
     return backdrop(scene.background, variant, *frame_shape_px(size_px, aspect)).copy()
 
 
-def render_frame(video: Video, t_s: float, size_px: int, *, aspect: float = 1.0) -> np.ndarray:
+def render_frame(video: Cartoon, t_s: float, size_px: int, *, aspect: float = 1.0) -> np.ndarray:
     """The frame at `t_s`, (H, W, 3); `size_px` is the shorter side, `aspect` W / H."""
     scene_t_s, scene = video.at(t_s)
     frame = render_backdrop(scene, size_px, aspect=aspect)
@@ -124,7 +130,9 @@ def clip_times_s(clip_index: int) -> list[float]:
     return [start_s + i * FRAME_STEP_S for i in range(FRAMES_PER_CLIP)]
 
 
-def render_clip(video: Video, clip_index: int, size_px: int, *, aspect: float = 1.0) -> np.ndarray:
+def render_clip(
+    video: Cartoon, clip_index: int, size_px: int, *, aspect: float = 1.0
+) -> np.ndarray:
     """The frames the model sees of a clip, (T, H, W, 3)."""
     times_s = clip_times_s(clip_index)
     return np.stack([render_frame(video, t_s, size_px, aspect=aspect) for t_s in times_s])

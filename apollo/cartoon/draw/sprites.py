@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from apollo.cartoon.draw.windmill import windmill_picture
-from apollo.cartoon.world.facts import COLOURS, OBJECT_BY_NAME, Rgb
+from apollo.cartoon.world.facts import COLOURS, THINGS, Rgb
 
 FOLDER = Path(__file__).parent
 SHAPE_PX = 256  # side of a drawn shape's picture
@@ -77,7 +77,7 @@ def _shape(name: str, rgb: Rgb) -> np.ndarray:
 @cache  # bounded by the vocabulary: at most some 240 pictures
 def picture(name: str, colour: str | None, light_outline: bool, mirrored: bool) -> np.ndarray:
     """The object with its outline, (S, S, 4) premultiplied. Read only."""
-    if OBJECT_BY_NAME[name].is_shape:
+    if THINGS[name].is_shape:
         assert colour is not None, name
         rgba = _shape(name, COLOURS[colour])
     else:

@@ -1,6 +1,6 @@
 """A cartoon video as a file that any browser plays.
 
-In:  a Video and a path.  Out: H.264 in MP4 (yuv420p, index in front), `fps` frames a second.
+In:  a Cartoon and a path.  Out: H.264 in MP4 (yuv420p, index in front), `fps` frames a second.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 from apollo.cartoon.draw.render import frame_shape_px, render_frame
-from apollo.cartoon.world.scenes import Video
+from apollo.cartoon.world.scenes import Cartoon
 from apollo.errors import SettingError
 
 GREY = 127
@@ -22,12 +22,12 @@ QUALITY = "18"  # constant rate factor of x264: lower is better
 BT601 = 6  # SMPTE 170M: how the colours are written, and what the file says about it
 
 
-def num_frames(video: Video, fps: int) -> int:
+def num_frames(video: Cartoon, fps: int) -> int:
     return round(video.duration_s * fps)
 
 
 def iter_frames(
-    video: Video, *, size_px: int, fps: int, aspect: float = 1.0
+    video: Cartoon, *, size_px: int, fps: int, aspect: float = 1.0
 ) -> Iterator[np.ndarray]:
     """Every frame of the video, (H, W, 3) uint8."""
     for i in range(num_frames(video, fps)):
@@ -35,7 +35,7 @@ def iter_frames(
 
 
 def write_video(
-    video: Video,
+    video: Cartoon,
     path: str | os.PathLike[str],
     *,
     size_px: int = 384,

@@ -1,6 +1,6 @@
 """What the askers of all kinds of questions share: random choices and wordings to be filled.
 
-In:  a Generator, a Video and a language.  Out: an Asking, from which an asker makes an Asked.
+In:  a Generator, a Cartoon and a language.  Out: an Asking, from which an asker makes an Asked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from apollo.cartoon.talk.phrases import Phrases
-from apollo.cartoon.world.scenes import Scene, Video
+from apollo.cartoon.world.facts import COLOURS, OBJECTS
+from apollo.cartoon.world.scenes import Cartoon, Scene
 
 WORDINGS = ("train", "held-out")
 
@@ -38,7 +39,7 @@ class Asking:
     """All that an asker needs: random numbers, the video, and one language to ask in."""
 
     rng: np.random.Generator
-    video: Video
+    video: Cartoon
     say: Phrases
     wordings: str = "train"  # or "held-out": those that training never sees
     of: Scene | None = None  # what "it" means, in a follow-up question
@@ -57,6 +58,15 @@ class Asking:
     @property
     def single(self) -> bool:
         return len(self.video.scenes) == 1
+
+    def absent_names(self) -> list[str]:
+        """The objects that the video does not show."""
+        seen = {name for s in self.video.scenes for name in (s.object, s.second_object)}
+        return [name for name in OBJECTS if name not in seen]
+
+    def colour_of(self, name: str) -> str | None:
+        """Any colour for a shape, none for a sprite."""
+        return self.choice(list(COLOURS)) if OBJECTS[name].is_shape else None
 
     def fill(self, key: str, scene: Scene | None = None, /, **more: str) -> str:
         """One wording of `key`, about the main object of a scene."""

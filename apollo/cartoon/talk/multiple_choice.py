@@ -18,17 +18,16 @@ from apollo.cartoon.world.facts import (
     COLOURS,
     COUNTS,
     MOTIONS,
-    OBJECT_BY_NAME,
-    OBJECTS,
     PASSING_MOTIONS,
     POSITIONS,
     RELATIONS,
     WORDS,
 )
-from apollo.cartoon.world.scenes import CLIP_DURATION_S, Scene, Video, can_move
+from apollo.cartoon.world.scenes import CLIP_DURATION_S, Cartoon, Scene, can_move
 from apollo.data.choices import LETTERS, question_text
 
 NUM_OPTIONS = (3, 5)  # least and most
+NUM_ABSENT = 6  # things among the wrong options that the video does not show
 OBJECT_KINDS = ("object", "first", "last", "next", "before", "at", "second_object")
 NOTHING = ("nothing_else", "nothing_after", "nothing_before", "empty", "no_text")
 OPTION_KINDS = (
@@ -40,30 +39,23 @@ OPTION_KINDS = (
 
 def _objects(a: Asking) -> list[str]:
     """Answers that name things: those of other scenes first, then things nowhere in the video."""
-    scenes = list(a.video.scenes)
-    seen = {name for scene in scenes for name in (scene.object, scene.second_object)}
-    names = [thing.singular for thing in OBJECTS if thing.singular not in seen]
-    others = a.rng.choice(names, 6, replace=False).tolist()
-    like = a.choice(scenes)
-    strangers = [
-        replace(like, object=name, second_object=None, relation=None, colour=_colour(a, name))
-        for name in others
+    names = a.rng.choice(a.absent_names(), NUM_ABSENT, replace=False).tolist()
+    like = a.choice(a.video.scenes)
+    absent = [
+        replace(like, object=name, second_object=None, relation=None, colour=a.colour_of(name))
+        for name in names
     ]
-    return [a.say.scene_answer("object", scene) for scene in (*scenes, *strangers)]
-
-
-def _colour(a: Asking, name: str) -> str | None:
-    return a.choice(list(COLOURS)) if OBJECT_BY_NAME[name].is_shape else None
+    return [a.say.scene_answer("object", scene) for scene in (*a.video.scenes, *absent)]
 
 
 def _things(a: Asking) -> list[str]:
     """Answers that name one thing, without its number."""
-    shown = [(s.object, s.colour) for s in a.video.scenes]
-    shown += [(s.second_object, None) for s in a.video.scenes if s.second_object]
-    seen = {name for name, _ in shown}
-    names = [thing.singular for thing in OBJECTS if thing.singular not in seen]
-    others = [(name, _colour(a, name)) for name in a.rng.choice(names, 6, replace=False).tolist()]
-    return [a.say.thing_answer(name, colour) for name, colour in (*shown, *others)]
+    scenes = a.video.scenes
+    shown = [(s.object, s.colour) for s in scenes]
+    shown += [(s.second_object, None) for s in scenes if s.second_object]
+    names = a.rng.choice(a.absent_names(), NUM_ABSENT, replace=False).tolist()
+    absent = [(name, a.colour_of(name)) for name in names]
+    return [a.say.thing_answer(name, colour) for name, colour in (*shown, *absent)]
 
 
 def _shuffled(a: Asking, items: Iterable[Any]) -> list[Any]:
@@ -83,7 +75,7 @@ def _of_scene(kind: str, values: Iterable[Any]) -> Callable[[Asking, Scene], lis
 
 
 def _motions(a: Asking, scene: Scene) -> list[str]:
-    names = [m.name for m in MOTIONS if can_move(scene.object, m.name)]
+    names = [motion for motion in MOTIONS if can_move(scene.object, motion)]
     return _of_scene("motion", names)(a, scene)
 
 
@@ -116,7 +108,7 @@ def _relations(a: Asking, scene: Scene, answer: str) -> list[str]:
 SCENE_POOLS: dict[str, Callable[[Asking, Scene], list[str]]] = {
     "count": _of_scene("count", COUNTS),
     "motion": _motions,
-    "background": _of_scene("background", [b.name for b in BACKGROUNDS]),
+    "background": _of_scene("background", BACKGROUNDS),
     "colour": _of_scene("colour", COLOURS),
     "word": _of_scene("word", WORDS),
     "position": _of_scene("position", POSITIONS),
@@ -128,7 +120,7 @@ def _pool(a: Asking, kind: str, asked: Asked) -> list[str]:
     """Answers of the same kind, the most likely first; the right one may be among them."""
     if kind == "num_scenes":
         scenes = (a.video.scenes * 5)[:5]
-        videos = [Video(scenes[:number]) for number in range(1, 6)]
+        videos = [Cartoon(scenes[:number]) for number in range(1, 6)]
         return _shuffled(a, [a.say.video_answer("num_scenes", video) for video in videos])
     if kind == "second_object":
         return _things(a)

@@ -1,74 +1,78 @@
 """Facts in words: noun phrases, and the one right answer to each kind of question.
 
-In:  a Scene or a Video, and wordings/en.toml or zh.toml.  Out: text.
+In:  a Scene or a Cartoon, and a language: wordings/en.toml or zh.toml.  Out: text.
 Odd: each fact has exactly one wording, so that an answer can be marked by comparing strings.
 """
 
 from __future__ import annotations
 
 import tomllib
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from apollo.cartoon.world.facts import (
-    BACKGROUNDS,
-    COLOUR_ZH,
-    COLOURS,
-    COUNTS,
-    LEAVE_MOTIONS,
-    MOTION_BY_NAME,
-    OBJECT_BY_NAME,
-    POSITION_ZH,
-    POSITIONS,
-    RELATION_ZH,
-    RELATIONS,
-    article_of,
-)
-from apollo.cartoon.world.scenes import Scene, Video
+from apollo.cartoon.world.facts import LEAVE_MOTIONS
+from apollo.cartoon.world.scenes import Cartoon, Scene
 
-WORDINGS = Path(__file__).with_name("wordings")
+FOLDER = Path(__file__).with_name("wordings")
 
 
-class Phrases(ABC):
-    """How facts are told in one language.
+class Phrases:
+    """How facts are told and asked in one language; all of its words are in its file.
 
-    `questions` and `chat` are as in the file: kind -> "train" and "held-out" wordings, and small
-    talk with its "answer". `called` has, for each sort of fact, what every value is called.
+    `called` says, for each sort of fact, what every value is called; objects and verbs have a form
+    for one and a form for several. `questions`: kind -> "train" and "held-out" wordings; `chat`:
+    the same for small talk, with its "answer".
     """
 
-    def __init__(self, language: str, called: dict[str, Mapping[Any, str]]) -> None:
-        text = (WORDINGS / f"{language}.toml").read_text(encoding="utf-8")
-        words: dict[str, Any] = tomllib.loads(text)
+    def __init__(self, file: Path) -> None:
+        words: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        self.called: dict[str, dict[str, Any]] = words["names"]
+        self.questions: dict[str, dict[str, list[str]]] = words["questions"]
+        self.chat: list[dict[str, Any]] = words["chat"]
         self._answers: dict[str, str] = words["answers"]
         self._parts: dict[str, str] = words["parts"]
         self._forms: dict[str, dict[str, str]] = words["forms"]
-        self.questions: dict[str, dict[str, list[str]]] = words["questions"]
-        self.chat: list[dict[str, Any]] = words["chat"]
-        self.called = called
+        self._measures = {
+            name: measure for measure, names in words["measures"].items() for name in names
+        }
 
-    # ---- grammar -------------------------------------------------------------------------------
+    # ---- names ---------------------------------------------------------------------------------
 
-    @abstractmethod
     def noun(self, name: str, colour: str | None = None, count: int = 1) -> str:
         """cat, cats, red circles; 猫, 红色圆形."""
+        noun = self._form("object", name, count)
+        if colour is None:
+            return noun
+        return self._part("coloured", colour=self.called["colour"][colour], noun=noun)
 
-    @abstractmethod
     def a_noun(self, name: str, colour: str | None = None, count: int = 1) -> str:
         """a cat, an orange star, three cats; 一只猫, 三个红色圆形."""
+        noun = self.noun(name, colour, count)
+        return self._part(
+            "a" if count == 1 else "several", noun=noun, number=self.number(count),
+            measure=self.measure(name), article="an" if noun[0] in "aeiou" else "a",
+        )  # fmt: skip
 
-    @abstractmethod
     def the(self, name: str, colour: str | None = None, count: int = 1) -> str:
         """the cats; 猫."""
+        return self._part("the", noun=self.noun(name, colour, count))
 
-    @abstractmethod
     def verb(self, motion: str, count: int) -> str:
         """moves up, move up; 向上移动."""
+        return self._form("verb", motion, count)
 
-    def forms(self, count: int) -> dict[str, str]:
-        """The words that change with the number of things: it, does, ..."""
-        return self._forms["one" if count == 1 else "several"]
+    def _form(self, kind: str, name: str, count: int) -> str:
+        forms: list[str] = self.called[kind][name]
+        return forms[0] if count == 1 else forms[-1]
+
+    def number(self, count: int) -> str:
+        number: str = self.called["number"][str(count)]
+        return number
+
+    def measure(self, name: str) -> str:
+        """The word between a number and this noun; nothing in English."""
+        return self._measures.get(name, self._parts["measure"])
 
     def names(self, name: str, colour: str | None = None, count: int = 1) -> dict[str, str]:
         """What a question about an object is filled with."""
@@ -79,8 +83,12 @@ class Phrases(ABC):
             "the": self.the(name, colour, count),
             "shape_name": self.noun(name),
             "colour": self.called["colour"][colour] if colour else "",
-            "measure": OBJECT_BY_NAME[name].zh_measure,
+            "measure": self.measure(name),
         }
+
+    def forms(self, count: int) -> dict[str, str]:
+        """The other words that change with the number of things: it, does, ..."""
+        return self._forms["one" if count == 1 else "several"]
 
     # ---- answers -------------------------------------------------------------------------------
 
@@ -100,8 +108,8 @@ class Phrases(ABC):
         names = {
             **self.forms(scene.count),
             "who": self._who(scene),
-            "number": self.called["number"][scene.count],
-            "measure": OBJECT_BY_NAME[scene.object].zh_measure,
+            "number": self.number(scene.count),
+            "measure": self.measure(scene.object),
             "verb": self.verb(scene.motion, scene.count),
         }
         if kind == "side":  # where its objects come from or go to, as the viewer sees it
@@ -114,18 +122,16 @@ class Phrases(ABC):
                 names[fact] = self.called[fact][getattr(scene, fact)]
         return self.answer(kind, **names)
 
-    def video_answer(self, kind: str, video: Video) -> str:
+    def video_answer(self, kind: str, video: Cartoon) -> str:
         """What the whole video shows, as the answer to a question of this kind."""
         if kind == "words":
             return self._words_of(video.scenes)
         if kind == "describe":
             return self._description(video)
         number = len(video.scenes)
-        return self.answer(
-            kind, **self.forms(number), number=self.called["number"][number],
-            things=self._parts["then"].join(self._who(scene) for scene in video.scenes),
-            duration_s=video.duration_s,
-        )  # fmt: skip
+        things = self._parts["then"].join(self._who(scene) for scene in video.scenes)
+        names = {"number": self.number(number), "things": things, **self.forms(number)}
+        return self.answer(kind, duration_s=video.duration_s, **names)
 
     def thing_answer(self, name: str, colour: str | None = None) -> str:
         return self.answer("thing", a=self.a_noun(name, colour))
@@ -140,18 +146,20 @@ class Phrases(ABC):
         times = {"start_s": first_s, "other_s": other_s}
         return self.answer("order", the=the, other=the_other, **times, **self.forms(first.count))
 
+    # ---- parts of answers ----------------------------------------------------------------------
+
+    def _part(self, key: str, **names: str) -> str:
+        return self._parts[key].format(**names)
+
     def _who(self, scene: Scene) -> str:
         """Everything in the scene: three cats; a cake and a butterfly."""
         main = self.a_noun(scene.object, scene.colour, scene.count)
         if not scene.second_object:
             return main
-        return self._parts["who"].format(main=main, second=self.a_noun(scene.second_object))
-
-    def _quote(self, word: str) -> str:
-        return self._parts["quote"].format(word=word)
+        return self._part("who", main=main, second=self.a_noun(scene.second_object))
 
     def _words_of(self, scenes: Sequence[Scene]) -> str:
-        quotes = [self._quote(scene.word) for scene in scenes if scene.word]
+        quotes = [self._part("quote", word=scene.word) for scene in scenes if scene.word]
         if not quotes:
             return self.answer("no_text")
         return self.answer("words", words=self._parts["then"].join(quotes))
@@ -160,13 +168,13 @@ class Phrases(ABC):
         """a cat moves to the left above a bee on a blue background, with the text "LUCKY"."""
         beside = text = ""
         if scene.second_object and scene.relation:
-            beside = self._parts["follows" if scene.relation == "follows" else "beside"].format(
-                relation=self.called["relation"][scene.relation],
-                a=self.a_noun(scene.second_object),
-            )
+            relation = self.called["relation"][scene.relation]
+            key = "follows" if scene.relation == "follows" else "beside"
+            beside = self._part(key, relation=relation, a=self.a_noun(scene.second_object))
         if scene.word:
-            text = self._parts["text"].format(quote=self._quote(scene.word))
-        return self._parts["clause"].format(
+            text = self._part("text", quote=self._part("quote", word=scene.word))
+        return self._part(
+            "clause",
             main=self.a_noun(scene.object, scene.colour, scene.count),
             verb=self.verb(scene.motion, scene.count),
             where=self.called["where"][scene.background],
@@ -174,7 +182,7 @@ class Phrases(ABC):
             text=text,
         )
 
-    def _description(self, video: Video) -> str:
+    def _description(self, video: Cartoon) -> str:
         keys = ["first_scene", *["next_scene"] * (len(video.scenes) - 2), "last_scene"]
         keys = keys if len(video.scenes) > 1 else ["only_scene"]
         told = zip(keys, video.scenes, strict=True)
@@ -182,64 +190,5 @@ class Phrases(ABC):
         return self._parts["next_sentence"].join(sentences)
 
 
-class English(Phrases):
-    def noun(self, name: str, colour: str | None = None, count: int = 1) -> str:
-        thing = OBJECT_BY_NAME[name]
-        word = thing.singular if count == 1 else thing.plural
-        return f"{colour} {word}" if colour else word
-
-    def a_noun(self, name: str, colour: str | None = None, count: int = 1) -> str:
-        noun = self.noun(name, colour, count)
-        return f"{article_of(noun) if count == 1 else COUNTS[count]} {noun}"
-
-    def the(self, name: str, colour: str | None = None, count: int = 1) -> str:
-        return f"the {self.noun(name, colour, count)}"
-
-    def verb(self, motion: str, count: int) -> str:
-        forms = MOTION_BY_NAME[motion]
-        return forms.singular if count == 1 else forms.plural
-
-
-class Chinese(Phrases):
-    """Simple Chinese: no articles, no plurals, a measure word between a number and its noun."""
-
-    def noun(self, name: str, colour: str | None = None, count: int = 1) -> str:
-        zh = OBJECT_BY_NAME[name].zh
-        return f"{COLOUR_ZH[colour]}色{zh}" if colour else zh
-
-    def a_noun(self, name: str, colour: str | None = None, count: int = 1) -> str:
-        measure = OBJECT_BY_NAME[name].zh_measure
-        return f"{self.called['number'][count]}{measure}{self.noun(name, colour)}"
-
-    def the(self, name: str, colour: str | None = None, count: int = 1) -> str:
-        return self.noun(name, colour)
-
-    def verb(self, motion: str, count: int) -> str:
-        return MOTION_BY_NAME[motion].zh
-
-
-ENGLISH = English(
-    "en",
-    {
-        "number": COUNTS,
-        "colour": {name: name for name in COLOURS},
-        "background": {background.name: background.is_phrase for background in BACKGROUNDS},
-        "where": {background.name: background.where for background in BACKGROUNDS},
-        "position": {name: phrase for name, (_, _, phrase) in POSITIONS.items()},
-        "relation": RELATIONS,
-        "side": {name: name for name in ("left", "right")},
-    },
-)
-CHINESE = Chinese(
-    "zh",
-    {
-        "number": {1: "一", 2: "两", 3: "三", 4: "四", 5: "五"},  # before a measure word
-        "colour": COLOUR_ZH,
-        "background": {background.name: background.zh_is for background in BACKGROUNDS},
-        "where": {background.name: background.zh_where for background in BACKGROUNDS},
-        "position": POSITION_ZH,
-        "relation": RELATION_ZH,
-        "side": {name: POSITION_ZH[name] for name in ("left", "right")},
-    },
-)
-PHRASES: dict[str, Phrases] = {"en": ENGLISH, "zh": CHINESE}
+PHRASES: dict[str, Phrases] = {name: Phrases(FOLDER / f"{name}.toml") for name in ("en", "zh")}
+ENGLISH, CHINESE = PHRASES["en"], PHRASES["zh"]

@@ -1,6 +1,6 @@
 """Whole conversations about a video: questions in many wordings, one right answer to each.
 
-In:  a Generator and a Video.  Out: Turns; see KINDS for the kinds.
+In:  a Generator and a Cartoon.  Out: Turns; see KINDS for the kinds.
 Odd: a kind that does not apply to a video (the colour of a cat) is never asked; a conversation
      is shorter than wanted when nothing new is left to ask.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from apollo.cartoon.talk.asking import Asker, Asking
 from apollo.cartoon.talk.multiple_choice import ask_choice
-from apollo.cartoon.talk.phrases import CHINESE, PHRASES
+from apollo.cartoon.talk.phrases import CHINESE, ENGLISH, PHRASES
 from apollo.cartoon.talk.scene_questions import (
     about,
     ask_count,
@@ -36,17 +36,8 @@ from apollo.cartoon.talk.story_questions import (
     whole,
 )
 from apollo.cartoon.talk.yes_no import ask_yes_no
-from apollo.cartoon.world.facts import (
-    BACKGROUNDS,
-    COLOURS,
-    COUNTS,
-    MOTIONS,
-    OBJECTS,
-    POSITIONS,
-    RELATIONS,
-    WORDS,
-)
-from apollo.cartoon.world.scenes import Scene, Video, video_from_seed
+from apollo.cartoon.world.facts import BACKGROUNDS, COLOURS, MOTIONS, OBJECTS, WORDS
+from apollo.cartoon.world.scenes import Cartoon, Scene, video_from_seed
 
 LOWER_SHARE = 0.1  # of questions begin in lower case, as people type
 NO_MARK_SHARE = 0.1  # of questions lack their final mark
@@ -111,7 +102,7 @@ def _as_typed(rng: np.random.Generator, question: str) -> str:
 
 def conversation(
     rng: np.random.Generator,
-    video: Video,
+    video: Cartoon,
     *,
     turns: int,
     kinds: Iterable[str] | None = None,
@@ -152,17 +143,23 @@ def conversation(
 
 def _vocabulary() -> Iterator[str]:
     """Every name and phrase, in both languages."""
-    for thing in OBJECTS:
-        yield from (thing.singular, thing.plural, thing.zh)
-        yield f"A {thing.singular} and the {thing.singular}, three {thing.plural}."
-        yield CHINESE.a_noun(thing.singular)
+    en, zh = ENGLISH.called, CHINESE.called
+    for name in OBJECTS:
+        (one, several), (chinese,) = en["object"][name], zh["object"][name]
+        yield from (one, several, chinese, f"A {one} and the {one}, three {several}.")
+        yield CHINESE.a_noun(name)
     yield from (f'The text says "{word}". 文字是“{word}”。' for word in WORDS)
-    yield from (f"The background is {b.is_phrase}. It is {b.where}." for b in BACKGROUNDS)
-    yield from (f"背景是{b.zh_is}。{b.zh_where}" for b in BACKGROUNDS)
-    yield from (f"It {m.singular}. They {m.plural}. 它{m.zh}。" for m in MOTIONS)
-    for phrase in (*(place for _, _, place in POSITIONS.values()), *RELATIONS.values()):
+    yield from (
+        f"The background is {en['background'][b]}. It is {en['where'][b]}." for b in BACKGROUNDS
+    )
+    yield from (f"背景是{zh['background'][b]}。{zh['where'][b]}" for b in BACKGROUNDS)
+    for motion in MOTIONS:
+        (one, several), (chinese,) = en["verb"][motion], zh["verb"][motion]
+        yield f"It {one}. They {several}. 它{chinese}。"
+    for phrase in (*en["position"].values(), *en["relation"].values()):
         yield f"{phrase[0].upper()}{phrase[1:]}."
-    yield from (f"{name} {name.capitalize()}" for name in (*COLOURS, *COUNTS.values()))
+    for name in (*COLOURS, *en["number"].values()):
+        yield f"{name} {name.capitalize()}"
     for say in PHRASES.values():
         yield from (say.answer("span", start_s=t_s, end_s=t_s + 2) for t_s in range(24))
         yield from (say.answer("moment", t_s=t_s) for t_s in range(24))

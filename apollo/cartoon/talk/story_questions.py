@@ -6,7 +6,7 @@ In:  an Asking.  Out: one question with its answer, or None where it does not ap
 from __future__ import annotations
 
 from apollo.cartoon.talk.asking import Asked, Asker, Asking
-from apollo.cartoon.world.facts import COLOURS, OBJECTS, Thing
+from apollo.cartoon.world.facts import COLOURS
 from apollo.cartoon.world.scenes import Scene
 
 NOTHING_SHARE = 0.12  # of next/before questions are about the end or the start
@@ -101,9 +101,8 @@ def an_absent_thing(a: Asking) -> tuple[str, str | None]:
     if shapes and a.chance(0.5):  # the right shape in a wrong colour
         name, shown = a.choice(shapes)
         return name, a.choice([colour for colour in COLOURS if colour != shown])
-    seen = {name for s in a.video.scenes for name in (s.object, s.second_object)}
-    thing: Thing = a.choice([thing for thing in OBJECTS if thing.singular not in seen])
-    return thing.singular, a.choice(list(COLOURS)) if thing.is_shape else None
+    absent: str = a.choice(a.absent_names())
+    return absent, a.colour_of(absent)
 
 
 def ask_not_shown(a: Asking) -> Asked | None:

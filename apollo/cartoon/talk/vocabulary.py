@@ -11,28 +11,20 @@ import re
 from collections.abc import Iterator
 
 from apollo.cartoon.talk.phrases import CHINESE
-from apollo.cartoon.world.facts import (
-    BACKGROUNDS,
-    COLOUR_ZH,
-    MOTIONS,
-    OBJECTS,
-    POSITION_ZH,
-    RELATION_ZH,
-)
+from apollo.cartoon.world.facts import OBJECTS
 
 CHINESE_SIGN = re.compile(r"[\u4e00-\u9fff]")
 
 
 def _names() -> Iterator[str]:
-    yield from (thing.zh for thing in OBJECTS)
-    yield from (motion.zh for motion in MOTIONS)
-    yield from (f"{name}色" for name in COLOUR_ZH.values())
-    yield from COLOUR_ZH.values()
-    for background in BACKGROUNDS:
-        yield from (background.zh_is, background.zh_where)
-    yield from (*POSITION_ZH.values(), *RELATION_ZH.values(), "它们", "它")
-    measures = {thing.zh_measure for thing in OBJECTS} | {"个"}
-    yield from (f"{n}{measure}" for n in CHINESE.called["number"].values() for measure in measures)
+    called = CHINESE.called
+    yield from (name for kind in ("object", "verb") for (name,) in called[kind].values())
+    yield from (f"{name}色" for name in called["colour"].values())
+    for kind in ("colour", "background", "where", "position", "relation"):
+        yield from called[kind].values()
+    yield from ("它们", "它")
+    measures = {CHINESE.measure(name) for name in OBJECTS}
+    yield from (f"{number}{m}" for number in called["number"].values() for m in measures)
 
 
 NAMES = re.compile("|".join(sorted(set(_names()), key=lambda name: (-len(name), name))))

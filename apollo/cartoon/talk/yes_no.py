@@ -47,7 +47,7 @@ def _ask_object(a: Asking, want: bool) -> Asked:
 
 def _ask_background(a: Asking, want: bool) -> Asked:
     scene = a.scene()
-    others = [b.name for b in BACKGROUNDS if b.name != scene.background]
+    others = [name for name in BACKGROUNDS if name != scene.background]
     name = scene.background if want else a.choice(others)
     key = "yes background" if a.single else "yes background of"
     question = a.fill(key, scene, bg=a.say.called["background"][name])
@@ -57,7 +57,7 @@ def _ask_background(a: Asking, want: bool) -> Asked:
 
 def _ask_motion(a: Asking, want: bool) -> Asked:
     scene = a.scene()
-    others = [m.name for m in MOTIONS if can_move(scene.object, m.name) and m.name != scene.motion]
+    others = [m for m in MOTIONS if can_move(scene.object, m) and m != scene.motion]
     motion = scene.motion if want else a.choice(others)
     verb, base = (a.say.verb(motion, count) for count in (scene.count, 2))
     question = a.fill("yes motion", scene, verb=verb, base=base)
@@ -102,7 +102,7 @@ def _ask_count(a: Asking, want: bool) -> Asked | None:
         return None
     others = [count for count in COUNTS if count not in (1, scene.count)]
     count = scene.count if want else a.choice(others)
-    question = a.fill("yes count", scene, number=a.say.called["number"][count])
+    question = a.fill("yes count", scene, number=a.say.number(count))
     answer = a.say.so(a.say.scene_answer("count", scene), want)
     return Asked(question, answer, f"count {scene.object} {count}", about=scene)
 

@@ -1,6 +1,6 @@
-"""Videos as facts: what each scene shows, sampled from a seed, with some combinations held out.
+"""Cartoons: what each scene of a generated video shows; some combinations are held out.
 
-In:  a numpy Generator and the split.  Out: a frozen Video; nothing is drawn here.
+In:  a numpy Generator and the split.  Out: a frozen Cartoon; nothing is drawn here.
 Odd: in half of the videos with cuts, these do not fall on the clip borders (`cut_shifts_s`): only
      the switch comes early or late, motions keep their times.
      Every object has exactly one background or motion that training never shows it with, chosen by
@@ -19,19 +19,18 @@ from itertools import accumulate
 import numpy as np
 
 from apollo.cartoon.world.facts import (
-    BACKGROUND_BY_NAME,
     BACKGROUNDS,
     COLOURS,
     COUNTS,
     ENTER_MOTIONS,
     MOTIONS,
-    OBJECT_BY_NAME,
     PASSING_MOTIONS,
     PLACED_MOTIONS,
     POSITIONS,
     RELATIONS_OF_MOTION,
     SHAPES,
     SPRITES,
+    THINGS,
     WORDS,
 )
 
@@ -87,7 +86,9 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Video:
+class Cartoon:
+    """A generated video: its scenes, and how early or late the cuts between them come."""
+
     scenes: tuple[Scene, ...]
     cut_shifts_s: tuple[float, ...] = ()  # one per cut; empty: all on the clip borders
 
@@ -144,11 +145,11 @@ def _hash(*names: str) -> int:
 
 
 def can_stand_out(colour: str | None, background: str) -> bool:
-    return colour is None or colour not in BACKGROUND_BY_NAME[background].clashes
+    return colour is None or colour not in BACKGROUNDS[background].clashes
 
 
 def can_move(object_name: str, motion: str) -> bool:
-    return motion != "spin" or OBJECT_BY_NAME[object_name].spin_step_deg is not None
+    return motion != "spin" or THINGS[object_name].spin_step_deg is not None
 
 
 @cache
@@ -157,9 +158,9 @@ def held_out_pair(label: str) -> tuple[str, str]:
     name = label.split(" ", 1)[1] if label.split(" ", 1)[0] in COLOURS else label
     colour = label.split(" ", 1)[0] if name != label else None
     if _hash("which", label) % 2:
-        choices = [b.name for b in BACKGROUNDS if can_stand_out(colour, b.name)]
+        choices = [name for name in BACKGROUNDS if can_stand_out(colour, name)]
         return "background", max(choices, key=lambda choice: _hash("background", label, choice))
-    choices = [motion.name for motion in MOTIONS if can_move(name, motion.name)]
+    choices = [motion for motion in MOTIONS if can_move(name, motion)]
     return "motion", max(choices, key=lambda choice: _hash("motion", label, choice))
 
 
@@ -186,16 +187,16 @@ def _pick(rng: np.random.Generator, choices: tuple[str, ...] | list[str]) -> str
 
 def _sample_label(rng: np.random.Generator) -> tuple[str, str | None]:
     if rng.random() < SHAPE_SHARE:
-        return SHAPES[int(rng.integers(len(SHAPES)))].singular, _pick(rng, list(COLOURS))
-    return SPRITES[int(rng.integers(len(SPRITES)))].singular, None
+        return _pick(rng, list(SHAPES)), _pick(rng, list(COLOURS))
+    return _pick(rng, list(SPRITES)), None
 
 
 def _sample_scene(rng: np.random.Generator, held_out: bool) -> Scene:
     """A drawable scene; with `held_out`, one that has the held-out pair of its object."""
     name, colour = _sample_label(rng)
     label = f"{colour} {name}" if colour else name
-    background = _pick(rng, [b.name for b in BACKGROUNDS if can_stand_out(colour, b.name)])
-    motion = _pick(rng, [m.name for m in MOTIONS if can_move(name, m.name)])
+    background = _pick(rng, [name for name in BACKGROUNDS if can_stand_out(colour, name)])
+    motion = _pick(rng, [motion for motion in MOTIONS if can_move(name, motion)])
     if held_out:
         kind, held_name = held_out_pair(label)
         background = held_name if kind == "background" else background
@@ -203,7 +204,7 @@ def _sample_scene(rng: np.random.Generator, held_out: bool) -> Scene:
     count = int(rng.choice(len(COUNTS), p=COUNT_SHARES)) + 1
     second = relation = None
     if count == 1 and motion in RELATIONS_OF_MOTION and rng.random() < SECOND_SHARE:
-        second = _pick(rng, [s.singular for s in SPRITES if s.singular != name])
+        second = _pick(rng, [sprite for sprite in SPRITES if sprite != name])
         relation = _pick(rng, RELATIONS_OF_MOTION[motion])
     placed = count == 1 and second is None and motion in PLACED_MOTIONS
     position = _pick(rng, list(POSITIONS)) if placed else None
@@ -244,14 +245,14 @@ def cut_elsewhere(rng: np.random.Generator, scenes: list[Scene]) -> tuple[float,
         tenths = rng.integers(
             round(-MAX_SHIFT_S * 10), round(MAX_SHIFT_S * 10) + 1, len(scenes) - 1
         )
-        video = Video(tuple(scenes), tuple(int(tenth) / 10 for tenth in tenths))
+        video = Cartoon(tuple(scenes), tuple(int(tenth) / 10 for tenth in tenths))
         if all(end_s - start_s >= LEAST_SHOWN_S for start_s, end_s, _ in video.shown_spans()):
             return video.cut_shifts_s
 
 
 def sample_video(
     rng: np.random.Generator, *, split: str = "train", num_scenes: int | None = None
-) -> Video:
+) -> Cartoon:
     """A random video. "train" has no held-out combination, "held-out" has one in every scene."""
     assert split in SPLITS, split
     held_out = split == "held-out"
@@ -263,10 +264,10 @@ def sample_video(
         if _fits_after(scene, scenes) and (held_out or not is_held_out(scene)):
             scenes.append(scene)
         if len(scenes) == num_scenes:
-            return Video(tuple(scenes), _sample_shifts(rng, scenes))
+            return Cartoon(tuple(scenes), _sample_shifts(rng, scenes))
     raise AssertionError(f"no {num_scenes} fitting scenes in {MAX_TRIES} tries")
 
 
-def video_from_seed(seed: int, *, split: str = "train", num_scenes: int | None = None) -> Video:
+def video_from_seed(seed: int, *, split: str = "train", num_scenes: int | None = None) -> Cartoon:
     """The video of a seed: the same on every machine."""
     return sample_video(np.random.default_rng(seed), split=split, num_scenes=num_scenes)
