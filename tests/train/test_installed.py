@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from paths import ROOT
+from train_process import environment
+
 import apollo.train
 from apollo.train import task
 
@@ -32,6 +35,7 @@ def run(folder: Path, hidden: tuple[str, ...], *commands: list[str]) -> list[str
     done = subprocess.run(
         [sys.executable, "-c", RUN, json.dumps(hidden), json.dumps(commands)],
         cwd=folder,
+        env=environment() | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=240,
