@@ -22,7 +22,7 @@ from apollo.train.task import RECIPES, RESULT
 if TYPE_CHECKING:
     from apollo.train.recipe import Recipe
 
-MODULES = ("accelerate", "peft", "yaml", "tensorboard", "matplotlib", "jinja2")  # of the extra
+MODULES = ("accelerate", "yaml", "tensorboard", "matplotlib")  # of the extra "train"
 log = logging.getLogger(__name__)
 
 

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> None:
-    check_extra("apollo lora train", "train", *MODULES)
+    check_extra("apollo lora train", "train", *MODULES, "peft")
     from apollo.adapters.files import AdapterConfig
     from apollo.train import lora
     from apollo.train.processes import is_first_process
@@ -130,7 +130,7 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _merge(args: argparse.Namespace) -> None:
-    check_extra("apollo lora merge", "train", "peft")
+    check_extra("apollo lora merge", "adapters", "peft")
     merge_adapter(args.adapter, args.output, args.base)
     sys.stdout.write(f"The whole model is in {args.output}.\n")
 

@@ -11,7 +11,7 @@ import os
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, FullyShardedDataParallelPlugin
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 
 from apollo.errors import RecipeError
@@ -68,12 +68,12 @@ def start_accelerator(stage: Stage) -> Accelerator:
         cpu=uses_cpu(),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=finds_unused)],
     )
-    if _is_set("ACCELERATE_USE_FSDP") and accelerator.distributed_type == DistributedType.MULTI_CPU:
+    if _is_set("ACCELERATE_USE_FSDP") and uses_cpu() and accelerator.num_processes > 1:
         # torch can share weights among processes without GPUs, accelerate does not offer it
-        state = accelerator.state
-        state.fsdp_plugin = FullyShardedDataParallelPlugin()
-        state.distributed_type = DistributedType.FSDP
-        state.device = torch.device("cpu")  # without a number, as FSDP wants it
+        accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()
+        for state in (accelerator.state, PartialState()):  # the second is copied to the first
+            state.distributed_type = DistributedType.FSDP
+            state.device = torch.device("cpu")  # without a number, as FSDP wants it
     if is_sharded(accelerator):
         log.info("%d processes share the weights.", accelerator.num_processes)
     num_gpus = 0 if uses_cpu() else torch.cuda.device_count()

@@ -32,15 +32,17 @@ def check_folder(folder: Path, settings: Settings, others: Iterable[Path]) -> No
     """
     file = folder / SETTINGS
     try:
-        if not file.exists():
-            if any(path.exists() for path in others):
-                raise SettingError(
-                    f"{folder} holds files of something else; choose another --output."
-                )
-            return
-        known = json.loads(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        if any(path.exists() for path in others):
+            raise SettingError(
+                f"{folder} holds files of something else; choose another --output."
+            ) from None
+        return
     except OSError as error:
         raise cannot_be_used(folder, error) from error
+    try:
+        known = json.loads(text)
     except ValueError as error:
         raise SettingError(f"{file} is not JSON; add --fresh to begin anew.") from error
     wanted = json.loads(json.dumps(settings))

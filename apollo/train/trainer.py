@@ -19,7 +19,10 @@ import torch
 from accelerate.utils import send_to_device, set_seed
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+)
 from torch.utils.data import DataLoader, Dataset
 
 from apollo.data.whole_file import WRITING, whole_file, whole_folder, write_text

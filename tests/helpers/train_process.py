@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+TOGETHER = ("--multi_gpu", "--num_processes", "2")
+
 
 def environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -23,16 +25,24 @@ def train(recipe: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def train_together(recipe: Path, *flags: str, accelerate: tuple[str, ...] = ()) -> str:
+def train_together(recipe: Path, *flags: str, accelerate: tuple[str, ...] = TOGETHER) -> str:
     """Two processes on this machine's processor, through accelerate; returns what they said."""
+    return _launch(*accelerate, command=("-m", "apollo", "train", str(recipe), *flags))
+
+
+def run_together(helper: str, *arguments: str) -> str:
+    """The same for a file of this folder."""
+    return _launch(*TOGETHER, command=(str(Path(__file__).with_name(helper)), *arguments))
+
+
+def _launch(*accelerate: str, command: tuple[str, ...]) -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     started = subprocess.run(
         [
-            *(sys.executable, "-m", "accelerate.commands.launch"),
-            *(accelerate or ("--multi_gpu", "--num_processes", "2")),
-            *("--main_process_port", port, "-m", "apollo", "train", str(recipe), *flags),
+            *(sys.executable, "-m", "accelerate.commands.launch", *accelerate),
+            *("--main_process_port", port, *command),
         ],
         env=environment(),
         capture_output=True,

@@ -13,6 +13,7 @@ from asking import GREEDY, SHORT
 from folders import edit, rewrite, sentence
 from paths import TINY
 from safetensors.torch import load_file
+from train_process import run_together
 
 import apollo
 from apollo import cli
@@ -57,8 +58,9 @@ def data(tmp_path: Path) -> Path:
 
 def settings(data: Path, output: str = "lora", **values: Any) -> lora.LoraSettings:
     targets = values.pop("targets", ("llm", "connector"))
+    dropout = values.pop("dropout", 0.0)
     chosen: dict[str, Any] = {"base": str(TINY), "steps": 6, "batch": 4, "lr": 1e-2} | values
-    adapter = AdapterConfig(rank=4, alpha=8, targets=targets)
+    adapter = AdapterConfig(rank=4, alpha=8, dropout=dropout, targets=targets)
     return lora.LoraSettings(data, data.parent / output, adapter, **chosen)
 
 
@@ -127,8 +129,8 @@ def test_the_base_in_memory_stays_as_it_is(data: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.slow
 def test_a_stopped_training_goes_on_and_ends_the_same(data: Path) -> None:
-    whole, cut = settings(data, "whole"), settings(data, "cut")
-    assert lora.train_adapter(whole)
+    whole, cut = settings(data, "whole", dropout=0.2), settings(data, "cut", dropout=0.2)
+    assert lora.train_adapter(whole)  # dropout draws random numbers at every step
     stops = 0
     while not lora.train_adapter(cut, minutes=1e-6):
         stops += 1
@@ -172,6 +174,27 @@ def test_it_learns_on_a_quantized_base(data: Path, kind: str) -> None:
     curve = losses(wanted.output)
     assert curve[-1] < curve[0] - 0.2
     adapters.load_adapter(ApolloForCausalLM.from_pretrained(TINY), wanted.output)
+
+
+def test_layers_on_a_quantized_base_are_computed_again_instead_of_kept(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QLoRA is for little memory, so it trains with gradient checkpointing."""
+    pytest.importorskip("bitsandbytes")
+    runs: list[torch.nn.Module] = []
+    read = lora.LoraTask.base_model
+
+    def watched(self: lora.LoraTask, *args: Any) -> ApolloForCausalLM:
+        model = read(self, *args)
+        for layer in model.llm.model.layers:
+            layer.mlp.register_forward_pre_hook(lambda module, _: runs.append(module))
+        return model
+
+    monkeypatch.setattr(lora.LoraTask, "base_model", watched)
+    lora.train_adapter(settings(data, "plain", targets=("llm",), steps=1))
+    num_runs = len(runs)
+    lora.train_adapter(settings(data, quantization="4bit", targets=("llm",), steps=1))
+    assert len(runs) == 3 * num_runs
 
 
 def test_a_finished_training_is_not_run_again(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,6 +273,13 @@ def test_rehearsal_comes_after_all_checks(data: Path, monkeypatch: pytest.Monkey
     with pytest.raises(SettingError) as error:
         lora.train_adapter(settings(data, base="nano", targets=("ears",), rehearse=0.5))
     assert "'ears'" in sentence(error) and not (data.parent / "lora").exists()
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_draws_the_rehearsal(data: Path) -> None:
+    said = run_together("rehearsal_process.py", str(data), str(data.parent / "lora"))
+    assert said.count("drawn") == 1
+    assert (data.parent / "lora" / "adapter_model.safetensors").is_file()
 
 
 # ---- merge and show ----------------------------------------------------------------------

@@ -19,7 +19,7 @@ from paths import ROOT, TINY
 from safetensors.torch import load_file
 from train_process import command, environment, train, train_together
 
-from apollo.errors import ApolloError, DataError, RecipeError
+from apollo.errors import ApolloError, DataError, RecipeError, SettingError
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.train.command import run_stages
 from apollo.train.recipe import read_recipe
@@ -118,6 +118,52 @@ def test_a_video_is_read_once_when_the_towers_are_frozen(
     assert losses(cached) == pytest.approx(losses(again), abs=1e-5)
 
 
+def test_with_features_on_disk_a_video_is_scanned_once_at_most_and_never_for_a_sample(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More videos than indices are kept for, and fresh memories, as in a new process."""
+    from apollo.train import conversations, records, resume
+    from apollo.video import container, index, reader
+
+    lines = []
+    for number in range(reader._indices.max_entries + 4):
+        shutil.copy(SHORT, folder / f"{number}.mp4")
+        record = json.loads((folder / "data.jsonl").read_text().splitlines()[0])
+        lines.append(json.dumps(record | {"video": f"{number}.mp4"}) + "\n")
+    (folder / "data.jsonl").write_text("".join(lines))
+    file = recipe(folder, num_steps=3)
+    run(file)
+    reader._indices.clear()
+    records._info_of.cache_clear()
+    resume._digest.cache_clear()
+    shutil.rmtree(folder / "out" / "sft")
+
+    counts: list[str] = []
+
+    def count(module: Any, name: str, label: str) -> None:
+        work = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, **k: counts.append(label) or work(*a, **k))
+
+    count(reader, "open_file", "open")
+    count(container.av, "open", "demux")
+    count(index, "_scan", "scan")
+    count(resume.hashlib, "file_digest", "digest")
+    sampled: list[list[str]] = []
+    sample = conversations.ConversationTask.sample
+
+    def sampling(self: Any, number: int) -> Any:
+        before = len(counts)
+        found = sample(self, number)
+        sampled.append(counts[before:])
+        return found
+
+    monkeypatch.setattr(conversations.ConversationTask, "sample", sampling)
+    run(file)
+    assert sampled == [[]] * 12
+    assert [counts.count(label) for label in ("open", "scan")] == [len(lines)] * 2
+    assert counts.count("digest") == len(lines) + 1  # and of the data file
+
+
 def test_towers_can_be_trained(folder: Path) -> None:
     stage = run(recipe(folder, "{towers: 1.0}", num_steps=3, max_grad_norm=0.5))
     before, after = weights(TINY), weights(stage / "result")
@@ -130,6 +176,22 @@ def test_micro_batches_change_nothing(folder: Path) -> None:
     whole = losses(run(recipe(folder), "whole"))
     cut = losses(run(recipe(folder, micro_batch=1), "cut"))
     assert cut == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_batch_of_text_runs_no_tower_and_gives_gradients_of_zero(folder: Path) -> None:
+    from apollo.train.checks import start_of
+    from apollo.train.task import build_task
+
+    read = read_recipe(recipe(folder, "{connector: 1.0, towers: 1.0}"))
+    task: Any = build_task(read.stages[0], start_of(read, read.stages[0], folder / "out"))
+    number = next(n for n, record in enumerate(task.records) if record.media is None)
+    model, runs = task.model, []
+    for part in (model.vision_tower, model.mm_connector):
+        part.register_forward_hook(lambda *_: runs.append(1))
+    task.module(**task.collate([task.sample(number)]))["loss"].backward()
+    assert not runs
+    for part in (model.vision_tower, model.mm_connector):
+        assert all(p.grad is not None and not p.grad.any() for p in part.parameters())
 
 
 def test_the_best_weights_on_validation_data_are_the_result(folder: Path) -> None:
@@ -148,6 +210,28 @@ def test_the_best_weights_on_validation_data_are_the_result(folder: Path) -> Non
     assert torch.equal(kept[f"model.{name.replace('/', '.')}"], result[name])
 
 
+def test_every_answer_token_of_the_validation_data_counts_alike(folder: Path) -> None:
+    """Batches hold unlike numbers of them, so a mean over batches would be another number."""
+    record = json.loads((folder / "checked.jsonl").read_text().splitlines()[0])
+    told = ["No.", "A ball rolls to the left and two dogs run far away from it, it is red."]
+    lines = []
+    for said in told:
+        record["messages"][1]["content"] = said
+        lines.append(json.dumps(record))
+
+    def validated(name: str, *lines: str) -> float:
+        (folder / "checked.jsonl").write_text("\n".join(lines))
+        file = recipe(folder, num_steps=1, micro_batch=1, validation="checked.jsonl")
+        rows = (run(file, name) / "journal.jsonl").read_text().splitlines()
+        (loss,) = [row["validation_loss"] for row in map(json.loads, rows) if len(row) == 2]
+        return loss
+
+    short, long = validated("short", lines[0]), validated("long", lines[1])
+    both = validated("both", *lines)
+    assert abs(both - long) < abs(both - short) / 3
+    assert abs(both - (short + long) / 2) > 0.01
+
+
 @pytest.mark.slow
 def test_a_finished_stage_is_not_run_again_and_a_stopped_one_goes_on(folder: Path) -> None:
     file = recipe(folder)
@@ -158,6 +242,31 @@ def test_a_finished_stage_is_not_run_again_and_a_stopped_one_goes_on(folder: Pat
     before = (stage / "journal.jsonl").stat().st_mtime_ns
     run(file)
     assert (stage / "journal.jsonl").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_another_recipe_in_the_same_folder_is_refused(folder: Path, is_stopped: bool) -> None:
+    stage = run(recipe(folder), **({"minutes": 1e-6} if is_stopped else {}))
+    for change in ({"lr": 2e-2}, {"num_steps": 7}, {"precision": "bfloat16"}):
+        with pytest.raises(SettingError) as error:
+            run(recipe(folder, **change))
+        text = sentence(error)
+        assert f"{stage} holds a training with another {next(iter(change))}" in text
+        assert "--fresh" in text
+    run(recipe(folder, micro_batch=2, log_every=2, save_every=1, keep=1))  # changes no result
+    data = folder / "data.jsonl"
+    data.write_text(data.read_text().replace("Two dogs", "Six dogs"))
+    with pytest.raises(SettingError, match="another data; choose another --output, or add --fresh"):
+        run(recipe(folder))
+    assert len(losses(run(recipe(folder, num_steps=2), fresh=True))) == 2
+
+
+def test_a_folder_with_results_of_something_else_is_refused(folder: Path) -> None:
+    (folder / "out" / "sft" / "result").mkdir(parents=True)
+    with pytest.raises(SettingError, match="holds files of something else; choose another"):
+        run(recipe(folder))
+    said = train(recipe(folder), "--check")
+    assert said.returncode == 2 and "holds files of something else" in said.stderr
 
 
 @pytest.mark.slow
@@ -222,14 +331,18 @@ def test_two_processes_have_the_loss_of_one(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_fsdp_starts_on_processors(folder: Path) -> None:
+def test_processes_that_share_the_weights_stop_and_go_on_on_processors(folder: Path) -> None:
     config = ROOT / "apollo/train/recipes/fsdp_cpu.config"
-    file = recipe(folder, "{connector: 1.0, llm: 1.0}", num_steps=2)
+    file = recipe(folder, "{connector: 1.0, llm: 1.0}", num_steps=3)
     alone = losses(run(file, "alone"))
-    said = train_together(
-        file, "--output", str(folder / "sharded"), accelerate=("--config_file", str(config))
-    )
-    assert "2 processes share the weights." in said
+    for flags in (("--minutes", "0.00001"), ()):  # stopped after a step, then to the end
+        said = train_together(
+            file,
+            *("--output", str(folder / "sharded"), *flags),
+            accelerate=("--config_file", str(config)),
+        )
+        assert "2 processes share the weights." in said
+        assert (folder / "sharded" / "sft" / "result").exists() == (not flags)
     assert losses(folder / "sharded" / "sft") == pytest.approx(alone, rel=1e-3)
     result = weights(folder / "sharded" / "sft" / "result")
     before = weights(TINY)
