@@ -27,21 +27,18 @@ log = logging.getLogger(__name__)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "recipe", metavar="RECIPE", help="a YAML file, or the name of one of the package's own"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("recipe", metavar="RECIPE", help="a YAML file, or the name of one of the package's own")
+    add(
         "--output",
         type=Path,
         help="folder for all stages (default: the recipe's; runs/NAME for the package's own)",
     )
-    parser.add_argument("--only", nargs="+", metavar="STAGE", help="run just these stages")
-    parser.add_argument("--fresh", action="store_true", help="begin anew instead of going on")
-    parser.add_argument(
-        "--minutes", type=float, help="stop cleanly after so long; the same command goes on"
-    )
-    parser.add_argument("--threads", type=int, help="torch threads (default: the recipe's)")
-    parser.add_argument(
+    add("--only", nargs="+", metavar="STAGE", help="run just these stages")
+    add("--fresh", action="store_true", help="begin anew instead of going on")
+    add("--minutes", type=float, help="stop cleanly after so long; the same command goes on")
+    add("--threads", type=int, help="torch threads (default: the recipe's)")
+    add(
         "--set",
         action="append",
         default=[],
@@ -49,9 +46,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         dest="changes",
         help="another value than the recipe's; may be given several times",
     )
-    parser.add_argument(
-        "--check", action="store_true", help="check recipe, data and model, and show the plan"
-    )
+    add("--check", action="store_true", help="check recipe, data and model, and show the plan")
 
 
 def run(args: argparse.Namespace) -> int:

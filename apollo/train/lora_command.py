@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from apollo.errors import AdapterError, CheckpointError, SettingError
 from apollo.terminal import check_extra
@@ -22,54 +22,38 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train an adapter on your own clips")
-    train.add_argument(
-        "data", metavar="DATA", type=Path, help="conversations about videos, as JSON or JSON lines"
-    )
-    train.add_argument(
-        "--output",
-        required=True,
-        type=Path,
-        help="folder for the adapter, to be given to `apollo ask --adapter`",
-    )
-    train.add_argument("--base", default="nano", help="the model, as in `apollo ask --model`")
-    train.add_argument("--rank", type=int, default=8, help="size of the adapter (default 8)")
-    train.add_argument(
-        "--alpha", type=float, default=16.0, help="its strength, divided by the rank (default 16)"
-    )
-    train.add_argument(
-        "--dropout", type=float, default=0.0, help="share of its inputs left out (default 0)"
-    )
-    train.add_argument(
+    add = train.add_argument
+    add("data", metavar="DATA", type=Path, help="conversations about videos, JSON or JSON lines")
+    add("--output", required=True, type=Path, help="folder for the adapter (see `--adapter`)")
+    add("--base", default="nano", help="the model, as in `apollo ask --model`")
+    add("--rank", type=int, default=8, help="size of the adapter (default 8)")
+    add("--alpha", type=float, default=16.0, help="its strength, divided by rank (default 16)")
+    add("--dropout", type=float, default=0.0, help="share of its inputs left out (default 0)")
+    add(
         "--targets",
         nargs="+",
         metavar="PART",
         help="llm, connector, towers or one tower's name (default: llm; for nano connector too)",
     )
-    train.add_argument("--steps", type=int, help="steps of training (default 400)")
-    train.add_argument("--batch", type=int, help="conversations in a step (default 8)")
-    train.add_argument(
-        "--lr", type=float, help="learning rate (default 1e-3 for nano, 2e-4 for others)"
-    )
-    train.add_argument(
-        "--quantization", choices=["8bit", "4bit"], help="hold the base's LLM in so few bits"
-    )
-    train.add_argument(
+    add("--steps", type=int, help="steps of training (default 400)")
+    add("--batch", type=int, help="conversations in a step (default 8)")
+    add("--lr", type=float, help="learning rate (default 1e-3 for nano, 2e-4 for others)")
+    add("--quantization", choices=["8bit", "4bit"], help="hold the base's LLM in so few bits")
+    add(
         "--rehearse",
         type=float,
         metavar="SHARE",
         help="share of cartoon questions, so that nano forgets nothing (default 0.6; others 0)",
     )
-    train.add_argument(
-        "--minutes", type=float, help="stop cleanly after so long; the same command goes on"
-    )
-    train.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
-    train.add_argument(
+    add("--minutes", type=float, help="stop cleanly after so long; the same command goes on")
+    add("--seed", type=int, default=0, help="of all that is random (default 0)")
+    add(
         "--unreadable",
         default="fail",
         choices=["fail", "skip"],
         help="what to do about a video that is missing or broken (default fail)",
     )
-    train.add_argument("--fresh", action="store_true", help="begin anew instead of going on")
+    add("--fresh", action="store_true", help="begin anew instead of going on")
     train.set_defaults(run_lora=_train)
 
     merge = commands.add_parser("merge", help="write the base with the adapter in it")
@@ -95,23 +79,19 @@ def _train(args: argparse.Namespace) -> None:
     from apollo.train import lora
     from apollo.train.processes import is_first_process
 
-    def chosen(value: Any, default: Any) -> Any:
-        return default if value is None else value
-
-    base = args.base
-    targets = args.targets or lora.default_of(lora.TARGETS, base)
+    base, targets = args.base, args.targets or lora.default_of(lora.TARGETS, args.base)
+    chosen = {"lr": lora.default_of(lora.RATES, base)}
+    chosen["rehearse"] = lora.default_of(lora.REHEARSED, base)
+    given = {name: getattr(args, name) for name in ("steps", "batch", "lr", "rehearse")}
     settings = lora.LoraSettings(
         data=args.data,
         output=args.output,
         adapter=AdapterConfig(args.rank, args.alpha, args.dropout, tuple(targets)),
         base=base,
-        steps=chosen(args.steps, lora.NUM_STEPS),
-        batch=chosen(args.batch, lora.BATCH),
-        lr=chosen(args.lr, lora.default_of(lora.RATES, base)),
         quantization=args.quantization,
-        rehearse=chosen(args.rehearse, lora.default_of(lora.REHEARSED, base)),
         seed=args.seed,
         unreadable=args.unreadable,
+        **chosen | {name: value for name, value in given.items() if value is not None},
     )
     start_logging()
     complete = lora.train_adapter(settings, minutes=args.minutes, fresh=args.fresh)

@@ -65,7 +65,7 @@ def read_recipe(file: Path, changes: Sequence[str] = ()) -> Recipe:
                     f"the earlier ones are {', '.join(known) or 'none'}."
                 )
         known.append(stage.name)
-    recipe = Recipe(
+    return Recipe(
         file,
         stages,
         model=_typed(values.get("model", ""), str, f"{file}: model"),
@@ -73,7 +73,6 @@ def read_recipe(file: Path, changes: Sequence[str] = ()) -> Recipe:
         seed=_typed(values.get("seed", 0), int, f"{file}: seed"),
         threads=_typed(values.get("threads", 0), int, f"{file}: threads"),
     )
-    return recipe
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
