@@ -147,7 +147,7 @@ def test_the_demo_answers_with_a_real_checkpoint(tmp_path: Path):
     command = ["app.py", "--model", tiny, "--device", "cpu", "--port"]
     with running(command, tmp_path / "log.txt") as address:
         client = Client(address, verbose=False)
-        texts = ask(client, "What is it?", max_output_tokens=32, temperature=0)
+        texts = ask(client, "What is it?", max_output_tokens=256, temperature=0)
         assert len({text for text in texts if text}) >= 3, (tmp_path / "log.txt").read_text()
         assert texts == sorted(texts, key=len)
         client.close()
