@@ -122,7 +122,7 @@ class Trainer:
             accelerator.register_load_state_pre_hook(self._load_trained)
         batches = iter(self._loader(step))
         if found:
-            accelerator.load_state(str(found[-1]))
+            self._load(found[-1])
         self.model.train()
         with contextlib.ExitStack() as stack:
             if self.is_first:
@@ -241,6 +241,17 @@ class Trainer:
             for old in checkpoints(self.folder)[: -self.stage.keep]:
                 shutil.rmtree(old)
         self.accelerator.wait_for_everyone()
+
+    def _load(self, checkpoint: Path) -> None:
+        if self.is_sharded:
+            # only state that the optimiser already has is filled; a step of nothing creates it
+            for parameter in self.model.parameters():
+                parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+            for group in self.optimizer.param_groups:
+                group["lr"] = 0.0  # every step sets its own
+            self.optimizer.optimizer.step()
+            self.model.zero_grad()
+        self.accelerator.load_state(str(checkpoint))
 
     def _save_trained(self, models: list[Any], weights: list[Any], folder: str) -> None:
         """In place of all weights, as accelerate would save them."""

@@ -333,7 +333,7 @@ def test_two_processes_have_the_loss_of_one(folder: Path) -> None:
 @pytest.mark.slow
 def test_processes_that_share_the_weights_stop_and_go_on_on_processors(folder: Path) -> None:
     config = ROOT / "apollo/train/recipes/fsdp_cpu.config"
-    file = recipe(folder, "{connector: 1.0, llm: 1.0}", num_steps=3)
+    file = recipe(folder, "{connector: 1.0, llm: 1.0}", num_steps=4)
     alone = losses(run(file, "alone"))
     for flags in (("--minutes", "0.00001"), ()):  # stopped after a step, then to the end
         said = train_together(
@@ -343,7 +343,7 @@ def test_processes_that_share_the_weights_stop_and_go_on_on_processors(folder: P
         )
         assert "2 processes share the weights." in said
         assert (folder / "sharded" / "sft" / "result").exists() == (not flags)
-    assert losses(folder / "sharded" / "sft") == pytest.approx(alone, rel=1e-3)
+    assert losses(folder / "sharded" / "sft") == pytest.approx(alone, rel=1e-4)
     result = weights(folder / "sharded" / "sft" / "result")
     before = weights(TINY)
     assert result.keys() == before.keys()
