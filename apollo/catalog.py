@@ -22,6 +22,12 @@ class ModelCard:
     note: str
 
 
+def _released(size: str, size_gb: float, licence: str = "Apache-2.0") -> ModelCard:
+    source = f"GoodiesHere/Apollo-LMMs-Apollo-{size.replace('.', '_')}-t32"
+    note = "Community copy of the released weights."
+    return ModelCard(size, f"Apollo-{size}", source, licence, size_gb, note)
+
+
 MODELS: dict[str, ModelCard] = {
     "nano": ModelCard(
         name="nano",
@@ -31,30 +37,9 @@ MODELS: dict[str, ModelCard] = {
         size_gb=0.01,
         note="Comes with this program. It has only ever seen cartoon clips and knows nothing else.",
     ),
-    "1.5B": ModelCard(
-        name="1.5B",
-        title="Apollo-1.5B",
-        source="GoodiesHere/Apollo-LMMs-Apollo-1_5B-t32",
-        licence="Apache-2.0",
-        size_gb=6.2,
-        note="Community copy of the released weights.",
-    ),
-    "3B": ModelCard(
-        name="3B",
-        title="Apollo-3B",
-        source="GoodiesHere/Apollo-LMMs-Apollo-3B-t32",
-        licence="Qwen research licence, non-commercial",
-        size_gb=9.9,
-        note="Community copy of the released weights.",
-    ),
-    "7B": ModelCard(
-        name="7B",
-        title="Apollo-7B",
-        source="GoodiesHere/Apollo-LMMs-Apollo-7B-t32",
-        licence="Apache-2.0",
-        size_gb=18.5,
-        note="Community copy of the released weights.",
-    ),
+    "1.5B": _released("1.5B", 6.2),
+    "3B": _released("3B", 9.9, "Qwen research licence, non-commercial"),
+    "7B": _released("7B", 18.5),
 }
 
 

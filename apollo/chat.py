@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from apollo.adapters import lora as adapters
-from apollo.catalog import MODELS, ModelCard, card_of
+from apollo.catalog import ModelCard, card_of
 from apollo.errors import AdapterError, PromptError, SettingError
 from apollo.events import (
     Done,
@@ -32,7 +32,7 @@ from apollo.events import (
     Stats,
     Text,
 )
-from apollo.model import checkpoint
+from apollo.model import hub
 from apollo.model.causal_lm import ApolloForCausalLM, Pixels
 from apollo.model.device import best_dtype, pick_device
 from apollo.model.generation import Pace, stream_text, watch_layers
@@ -43,21 +43,6 @@ from apollo.settings import Generation, Sampling
 from apollo.terminal import check_extra
 from apollo.video.clips import Clip
 from apollo.video.reader import Video
-
-__all__ = [
-    "MODELS",
-    "Apollo",
-    "Clip",
-    "Done",
-    "Encoded",
-    "Event",
-    "ModelCard",
-    "Reading",
-    "Request",
-    "Stats",
-    "Text",
-    "load",
-]
 
 
 class Apollo:
@@ -320,9 +305,7 @@ def load(
         adapters.read_adapter(Path(adapter))  # report a wrong path before loading the model
     chosen = pick_device(device)
     dtype = dtype or best_dtype(chosen)
-    folder = checkpoint.find(
-        Path(card.source) if Path(card.source).is_dir() else card.source, revision
-    )
+    folder = hub.find(Path(card.source) if Path(card.source).is_dir() else card.source, revision)
     model = ApolloForCausalLM.from_pretrained(
         folder,
         dtype=dtype,

@@ -53,21 +53,15 @@ def build_parser() -> argparse.ArgumentParser:
     download.add_argument("--revision", help="a branch or commit of it (default: the newest)")
     download.set_defaults(run=run_download)
 
-    page = commands.add_parser("demo", help="open the page in a browser")
-    demo_command.add_flags(page)
-    page.set_defaults(run=demo_command.run)
-
-    train = commands.add_parser("train", help="train a model by a recipe")
-    train_command.add_flags(train)
-    train.set_defaults(run=train_command.run)
-
-    lora = commands.add_parser("lora", help="train a small adapter on your own clips")
-    lora_command.add_flags(lora)
-    lora.set_defaults(run=lora_command.run)
-
-    evaluate = commands.add_parser("eval", help="ask many questions and count the right answers")
-    eval_command.add_flags(evaluate)
-    evaluate.set_defaults(run=eval_command.run)
+    for name, module, text in (
+        ("demo", demo_command, "open the page in a browser"),
+        ("train", train_command, "train a model by a recipe"),
+        ("lora", lora_command, "train a small adapter on your own clips"),
+        ("eval", eval_command, "ask many questions and count the right answers"),
+    ):
+        command = commands.add_parser(name, help=text)
+        module.add_flags(command)
+        command.set_defaults(run=module.run)
     return parser
 
 
@@ -153,9 +147,9 @@ def asking(args: argparse.Namespace) -> Callable[[Any], Iterator[str]]:
 
 
 def run_download(args: argparse.Namespace) -> None:
-    from apollo.model import checkpoint  # imports torch; kept out of --help
+    from apollo.model import hub  # imports torch; kept out of --help
 
-    write(f"{checkpoint.find(card_of(args.name).source, args.revision, refresh=True)}\n")
+    write(f"{hub.find(card_of(args.name).source, args.revision, refresh=True)}\n")
 
 
 # ---- the terminal ----------------------------------------------------------------------------

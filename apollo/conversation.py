@@ -8,7 +8,7 @@ Odd: `qwen_2` and `qwen_1_5` are one template, and their text comes from `prompt
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from apollo.constants import IM_END, IM_START, SYSTEM_PROMPT
@@ -42,15 +42,7 @@ class Conversation:
         self.messages.append([role, message])
 
     def copy(self) -> Conversation:
-        return Conversation(
-            system=self.system,
-            roles=self.roles,
-            messages=[list(message) for message in self.messages],
-            sep_style=self.sep_style,
-            sep=self.sep,
-            sep2=self.sep2,
-            version=self.version,
-        )
+        return replace(self, messages=[list(message) for message in self.messages])
 
     def get_prompt(self) -> str:
         if self.sep_style is SeparatorStyle.CHATML:

@@ -23,8 +23,9 @@ from asking import (
 )
 from PIL import Image
 
-from apollo.chat import Apollo, Done, Reading, Text
+from apollo.chat import Apollo
 from apollo.errors import PromptError
+from apollo.events import Done, Reading, Text
 from apollo.model.prompt import build_prompt, image_block, tokenize, video_block
 from apollo.settings import Generation, Sampling
 from apollo.video.reader import probe, read_clips

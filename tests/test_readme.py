@@ -132,7 +132,7 @@ def test_the_command_line_of_the_readme_runs(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # of another test
 def test_every_module_and_command_named_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     text = READMES["README.md"]
-    modules = [[name] for name in re.findall(r"python -m (apollo[\w.]+)", text)]
+    modules = [[name] for name in re.findall(r"python -m ((?:apollo|examples)[\w.]+)", text)]
     commands = [["apollo", name] for name in {*re.findall(r"`apollo (\w+)", text)}]
     assert modules and commands
     for module, *arguments in modules + commands:

@@ -9,7 +9,6 @@ Odd: only specs are kept; the same seed draws the same frames, to the bit.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,15 +16,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from apollo.cartoon.draw.render import render_clip
 from apollo.cartoon.draw.video_file import write_video
 from apollo.cartoon.world.scenes import Cartoon, video_from_seed
 from apollo.data.whole_file import whole_file, write_text
 
 SPEC = Path(__file__).with_name("nano_bench.json")
-CATEGORIES = ("ocr", "egocentric", "spatial", "perception", "reasoning")
 NUM_QUESTIONS = 400
-HASHED_PX = 96
 
 
 @dataclass(frozen=True)
@@ -58,14 +54,6 @@ class BenchQuestion:
     question: str
     options: tuple[str, ...]
     answer: str  # a letter
-
-
-def frames_digest(video: Cartoon) -> str:
-    """Of the frames that the model would sample, drawn small."""
-    digest = hashlib.blake2b(digest_size=8)
-    for clip in range(video.num_clips):
-        digest.update(render_clip(video, clip, HASHED_PX).tobytes())
-    return digest.hexdigest()
 
 
 def load_bench(spec: Path = SPEC) -> tuple[list[BenchVideo], list[BenchQuestion]]:

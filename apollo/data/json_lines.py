@@ -31,26 +31,6 @@ def located_values(file: Path) -> Iterator[tuple[int, Any]]:
         raise DataError(f"{file}, line {fault.line}: {fault}.") from fault
 
 
-def located_entries(file: Path) -> Iterator[tuple[int, str, Any]]:
-    """(line, key, value) of one JSON object; the line is where the key stands in quotes.
-
-    Raises:
-        DataError: the file cannot be read, or is no JSON object; names the line.
-    """
-    text = read_text(file)
-    try:
-        value, end = _decode(text, _after_blank(text, 0), 1)
-        if not isinstance(value, dict) or text[end:].strip():
-            raise _Fault(1, "not one object in curly brackets; download the file again")
-    except _Fault as fault:
-        raise DataError(f"{file}, line {fault.line}: {fault}.") from fault
-    line, place = 1, 0
-    for key in value:
-        found = max(place, text.find(f'"{key}"', place))
-        line, place = line + text.count("\n", place, found), found
-        yield line, key, value[key]
-
-
 def is_list(text: str) -> bool:
     """Whether the text is a JSON list; else it is JSON lines, or one object."""
     return text.lstrip()[:1] == "["

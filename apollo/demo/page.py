@@ -23,6 +23,11 @@ EXAMPLES = [  # apollo-nano answers each of them rightly; the tests hold it to t
     ("example_2.mp4", "When does the butterfly appear?"),
     ("example_3.mp4", "视频里发生了什么？"),
 ]
+SLIDERS = [  # lowest, highest, step, at first, label, info
+    (0, 1, 0.05, 0.4, "Temperature", "0 always gives the likeliest answer; higher is more varied"),
+    (0.05, 1, 0.05, 0.7, "Top-p", "Chooses among the likeliest words up to this share"),
+    (32, 1024, 32, 256, "Max output tokens", "The longest answer; a word is one or two tokens"),
+]
 MODEL_SLOT = "model"  # every listener that runs the model waits in this one line
 MAX_WAITING = 32
 MAX_UPLOAD = "500mb"
@@ -146,30 +151,8 @@ def build() -> gr.Blocks:
 def settings_panel() -> list[gr.Slider]:
     with gr.Accordion("Settings", open=False, elem_id="settings"):
         return [
-            gr.Slider(
-                0,
-                1,
-                value=0.4,
-                step=0.05,
-                label="Temperature",
-                info="0 always gives the likeliest answer; higher is more varied",
-            ),
-            gr.Slider(
-                0.05,
-                1,
-                value=0.7,
-                step=0.05,
-                label="Top-p",
-                info="Chooses among the likeliest words up to this share",
-            ),
-            gr.Slider(
-                32,
-                1024,
-                value=256,
-                step=32,
-                label="Max output tokens",
-                info="The longest answer; a word is one or two tokens",
-            ),
+            gr.Slider(low, high, value=value, step=step, label=label, info=info)
+            for low, high, step, value, label, info in SLIDERS
         ]
 
 

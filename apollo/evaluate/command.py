@@ -1,6 +1,6 @@
 """`apollo eval`: asks a model every question of a file, and writes figures and a report.
 
-In:  a data file, a public benchmark on disk, or "nano-bench".  Out: a folder with answers.jsonl,
+In:  a data file, or "nano-bench".  Out: a folder with answers.jsonl,
      results.json and report.html, and the table on stdout.
 Odd: light, because `apollo --help` imports it; all work is behind `run`. The data are checked
      before the model is loaded.
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apollo.errors import DataError, SettingError
-from apollo.evaluate.formats import FORMATS, read_format
 from apollo.evaluate.protocol import ABLATIONS, FULL, LETTER_TOKENS, EvalProtocol
 from apollo.evaluate.question_file import Question, read_questions
 from apollo.terminal import add_model_flags, check_extra, model_options, write
@@ -54,7 +53,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=int,
         help=f"longest answer (default {LETTER_TOKENS}, {TEXT_TOKENS} with open questions)",
     )
-    parser.add_argument("--format", choices=list(FORMATS), help="DATA is this public benchmark's")
     parser.add_argument("--videos", type=Path, help="folder of the videos, when not beside DATA")
 
 
@@ -103,9 +101,9 @@ def check_model(args: argparse.Namespace) -> None:
     from apollo.adapters.identity import identify
     from apollo.adapters.lora import read_adapter_for
     from apollo.catalog import card_of
-    from apollo.model import checkpoint
+    from apollo.model import hub
 
-    folder = checkpoint.find(card_of(args.model).source, args.revision)
+    folder = hub.find(card_of(args.model).source, args.revision)
     if args.adapter is not None:
         read_adapter_for(args.adapter, identify(folder))
 
@@ -123,11 +121,9 @@ def wanted_questions(args: argparse.Namespace, processes: Processes) -> list[Que
     if args.videos is not None and not args.videos.is_dir():
         raise DataError(f"No such folder of videos: {args.videos}; check --videos.")
     if args.data == NANO_BENCH:
-        if args.format or args.videos:
-            raise SettingError(f"{NANO_BENCH} is built in; leave out --format and --videos.")
+        if args.videos:
+            raise SettingError(f"{NANO_BENCH} is built in; leave out --videos.")
         questions = _nano_bench(args.output, args.limit, processes)
-    elif args.format:
-        questions = read_format(args.format, Path(args.data), args.videos)
     else:
         questions = read_questions(Path(args.data), args.videos)
     if args.limit is not None and args.limit < len(questions):

@@ -19,7 +19,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from apollo.constants import IGNORE_INDEX
 from apollo.errors import PromptError, SettingError
-from apollo.model import checkpoint
+from apollo.model import checkpoint, hub
 from apollo.model.config import ApolloConfig
 from apollo.model.device import pick_device, pick_dtype
 from apollo.model.keywords import MEANINGLESS, check_keywords
@@ -105,8 +105,8 @@ class ApolloForCausalLM(PreTrainedModel):
         """
         quantization = check_quantization(quantization, keywords=others)
         check_keywords("from_pretrained", cls.from_pretrained, others, MEANINGLESS)
-        hub = {"cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
-        folder = checkpoint.find(pretrained_model_name_or_path, revision, **hub)
+        options = {"cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
+        folder = hub.find(pretrained_model_name_or_path, revision, **options)
         given_attn = attn_implementation or getattr(config, "_attn_implementation", None)
         values = checkpoint.read_configs(folder)
         if config is not None:

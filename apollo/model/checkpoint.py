@@ -13,66 +13,21 @@ Reading holds one group of tensors at a time, so the peak stays near the size of
 from __future__ import annotations
 
 import json
-import logging
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import save_torch_state_dict, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import save_torch_state_dict
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from apollo.errors import CheckpointError
 
-log = logging.getLogger(__name__)
-
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.jinja", "*.model"]
 MAPPED_BYTES = 16 * 2**20  # mapped file pages count as memory; the file is reopened after so many
 MAX_SHARD_BYTES = 4 * 10**9
-
-
-def download(
-    repo_id: str, revision: str | None = None, *, refresh: bool = False, **hub: Any
-) -> Path:
-    """The folder of a hub checkpoint, downloaded if it is not on this machine yet.
-
-    What was downloaded once stays the same, whatever its owner does to it since; `refresh` asks
-    for what is new. `revision` is a branch or a commit.
-
-    Raises:
-        CheckpointError: no such checkpoint, or no network and nothing cached.
-    """
-    hub |= {"revision": revision, "allow_patterns": DOWNLOADED}
-    try:
-        kept = None if refresh else _kept(repo_id, hub)
-        if kept is None:
-            kept = Path(snapshot_download(repo_id, **hub))
-            log.info("%s: downloaded at commit %s", repo_id, kept.name)
-        return kept
-    except (HFValidationError, OSError) as error:
-        raise CheckpointError(_why_not_downloaded(repo_id, revision, error)) from error
-
-
-def _kept(repo_id: str, hub: dict[str, Any]) -> Path | None:
-    """The folder on this machine, if it is complete: a download may have been broken off."""
-    try:
-        folder = Path(snapshot_download(repo_id, **{**hub, "local_files_only": True}))
-        for part in parts_of(read_configs(folder)):
-            weight_files(folder / part)
-        return folder
-    except (LocalEntryNotFoundError, CheckpointError):
-        return None
 
 
 def parts_of(configs: Mapping[str, Any]) -> list[str]:
@@ -81,47 +36,9 @@ def parts_of(configs: Mapping[str, Any]) -> list[str]:
     return ["llm", "mm_connector", *towers]
 
 
-def _why_not_downloaded(repo_id: str, revision: str | None, error: Exception) -> str:
-    if isinstance(error, HFValidationError):
-        return f"{repo_id!r} is neither a folder nor a hub id such as owner/name; check the name."
-    if isinstance(error, GatedRepoError):
-        return (
-            f"{repo_id!r} needs its owner's permission; ask for it on its page, then log in with "
-            "hf auth login."
-        )
-    if isinstance(error, RepositoryNotFoundError):
-        return f"There is no checkpoint {repo_id!r} on the hub, or it is private; check the name."
-    if isinstance(error, RevisionNotFoundError):
-        return f"The checkpoint {repo_id!r} has no revision {revision!r}; leave it out."
-    if isinstance(error, LocalEntryNotFoundError):
-        return (
-            f"{repo_id!r} is not on this machine and the hub cannot be reached; check the network, "
-            "or give the path of a downloaded folder."
-        )
-    return (
-        f"{repo_id!r} could not be downloaded ({_first_line(error)}); check the network and the "
-        "space on the disk, then try again."
-    )
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__
-
-
-def find(name_or_path: str | os.PathLike[str], revision: str | None = None, **hub: Any) -> Path:
-    """A folder as it is; anything else is a hub id and is downloaded or taken from the cache."""
-    path = Path(name_or_path).expanduser()
-    if path.is_dir():
-        return path
-    name = str(name_or_path)
-    if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        problem = "is a file" if path.exists() else "does not exist"
-        raise CheckpointError(
-            f"The checkpoint folder {name} {problem}; give a folder with config.json in it, "
-            "a short name such as 3B, or a hub id such as owner/name."
-        )
-    return download(name, revision, **hub)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -134,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from None
     except (ValueError, OSError) as error:
         raise CheckpointError(
-            f"{path} is damaged ({_first_line(error)}); download or write it again."
+            f"{path} is damaged ({first_line(error)}); download or write it again."
         ) from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} should hold one JSON object.")
@@ -194,7 +111,7 @@ def read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
             yield from _read_file(file)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
-                f"{file} is damaged or not a safetensors file ({_first_line(error)}); "
+                f"{file} is damaged or not a safetensors file ({first_line(error)}); "
                 "download it again."
             ) from error
 
@@ -244,8 +161,12 @@ def load_tensors(
                 f"{file_name} {list(tensor.shape)} instead of {list(expected[name].shape)}"
             )
             continue
+        kind = dtype if tensor.is_floating_point() else None
+        value = tensor.to(device=device, dtype=kind, copy=True)
+        if isinstance(expected[name], nn.Parameter):
+            value = nn.Parameter(value, requires_grad=expected[name].requires_grad)
         for alias in tied.get(name, [name]):  # tied names share one parameter
-            _assign(module, alias, tensor, expected[name], dtype, device, like=tied.get(name))
+            _put(module, alias, value)
     covered = {alias for name in seen for alias in tied.get(name, [name])}
     problems["missing"] = [file_prefix + name for name in expected if name not in covered]
     _raise_for(problems, folder)
@@ -264,26 +185,11 @@ def _is_derived(name: str) -> bool:
     return name.endswith(("rotary_emb.inv_freq", "position_ids"))
 
 
-def _assign(
-    module: nn.Module,
-    name: str,
-    tensor: Tensor,
-    old: Tensor,
-    dtype: torch.dtype,
-    device: torch.device,
-    like: list[str] | None,
-) -> None:
+def _put(module: nn.Module, name: str, value: Tensor) -> None:
     owner_name, _, leaf = name.rpartition(".")
     owner = module.get_submodule(owner_name)
-    if like and name != like[0]:  # a second name of a parameter that was filled just now
-        first_owner, _, first_leaf = like[0].rpartition(".")
-        owner._parameters[leaf] = module.get_submodule(first_owner)._parameters[first_leaf]
-        return
-    value = tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None, copy=True)
-    if leaf in owner._parameters:
-        owner._parameters[leaf] = nn.Parameter(value, requires_grad=old.requires_grad)
-    else:
-        owner._buffers[leaf] = value
+    tensors: Any = owner._parameters if leaf in owner._parameters else owner._buffers
+    tensors[leaf] = value
 
 
 def _raise_for(problems: dict[str, list[str]], folder: Path) -> None:

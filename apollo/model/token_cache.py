@@ -6,26 +6,13 @@ bytes. The least recently used entry leaves first. Safe to use from several thre
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from pathlib import Path
 
 from torch import Tensor
 
-CHUNK_BYTES = 1 << 20
 DEFAULT_MAX_BYTES = 512 * 2**20
-
-
-def file_digest(path: str | os.PathLike[str]) -> str:
-    """A digest of the file's content."""
-    digest = hashlib.blake2b(digest_size=16)
-    with Path(path).open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 class TokenCache:

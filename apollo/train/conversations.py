@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from apollo.catalog import NANO_FOLDER, card_of
 from apollo.errors import DataError, RecipeError, VideoError
-from apollo.model import checkpoint
+from apollo.model import hub
 from apollo.model.causal_lm import ApolloForCausalLM, Pixels
 from apollo.model.prompt import disarm, image_block, video_block
 from apollo.model.token_cache import TokenCache
@@ -258,14 +258,12 @@ def _base_model(stage: Stage, start: Start, where: str) -> ApolloForCausalLM:
     if folder is None:
         if not start.base:
             raise RecipeError(f'{start.recipe}: "model" is missing; name the one to start from.')
-        folder = checkpoint.find(card_of(start.base).source)
+        folder = hub.find(card_of(start.base).source)
     elif not (folder / "config.json").is_file():
         raise RecipeError(
             f"{where}: {folder} holds no whole model; take a stage that trains conversations."
         )
     model = ApolloForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    if model.tokenizer is None:
-        raise DataError(f"The model {folder} has no tokenizer, so it cannot read conversations.")
     if stage.tokens_per_clip not in (None, model.config.tokens_per_clip):
         assert stage.tokens_per_clip is not None
         _resize_latents(model, stage.tokens_per_clip, start.seed)

@@ -26,8 +26,8 @@ from apollo.cartoon.rehearsal import write_rehearsal
 from apollo.catalog import NANO_FOLDER, card_of
 from apollo.chat import load
 from apollo.data.whole_file import whole_file
-from apollo.errors import DataError, SettingError
-from apollo.model import checkpoint
+from apollo.errors import SettingError
+from apollo.model import checkpoint, hub
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.model.device import best_dtype
 from apollo.model.quantize import check_quantization
@@ -145,7 +145,7 @@ class LoraTask(ConversationTask):
         adapters.add_adapter(self.model, settings.adapter, ADAPTER)
 
     def base_model(self, start: Start, where: str) -> ApolloForCausalLM:
-        folder = checkpoint.find(card_of(start.base).source)
+        folder = hub.find(card_of(start.base).source)
         device = training_device()
         model = ApolloForCausalLM.from_pretrained(
             folder,
@@ -153,11 +153,6 @@ class LoraTask(ConversationTask):
             device_map=device,  # where quantized weights are packed
             quantization=self.settings.quantization,
         )
-        if model.tokenizer is None:
-            raise DataError(
-                f"The model {folder} has no tokenizer, so it cannot read conversations; choose "
-                "another --base."
-            )
         adapters.target_layers(model, self.settings.adapter.targets)  # before any video is read
         return model
 
@@ -244,5 +239,5 @@ def _settings_as_json(settings: LoraSettings) -> Settings:
     values = asdict(settings) | asdict(settings.adapter)
     for name in ("adapter", "output"):
         del values[name]
-    base = identify(checkpoint.find(card_of(settings.base).source))
+    base = identify(hub.find(card_of(settings.base).source))
     return values | {"data": content_digest(settings.data), "base": str(base)}

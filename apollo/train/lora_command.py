@@ -146,10 +146,10 @@ def merge_adapter(adapter: Path, output: Path, base: str | None = None) -> None:
 
 def _base_folder(files: AdapterFiles, base: str | None) -> Path:
     from apollo.catalog import card_of
-    from apollo.model import checkpoint
+    from apollo.model import hub
 
     try:
-        return checkpoint.find(card_of(base or files.base.name).source)
+        return hub.find(card_of(base or files.base.name).source)
     except CheckpointError as error:
         if base is not None:
             raise

@@ -23,8 +23,35 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class SiglipTransform:
+class _Transform:
+    """What both towers' transforms share: a square size and the colours that are the middle."""
+
+    trailing_dims: int  # behind the channels
+
+    def __init__(self, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.image_size = image_size
+        self.mean, self.std = tuple(mean), tuple(std)
+        self._fill = tuple(int(value * 255) for value in mean)  # of the padding
+
+    def __call__(self, frames: np.ndarray) -> torch.Tensor:
+        return self.normalise(self.resize(frames))
+
+    def resize(self, frames: np.ndarray) -> torch.Tensor:
+        raise NotImplementedError
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 pixels, as `resize` gives them, with any dimensions before -> the same, float32."""
+        shape = [3] + [1] * self.trailing_dims
+        mean, std = (
+            torch.tensor(v, device=pixels.device).view(shape) for v in (self.mean, self.std)
+        )
+        return pixels.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+
+class SiglipTransform(_Transform):
     """Centred square, bicubic resize, normalise: (T, H, W, 3) uint8 -> (T, 3, S, S) float32."""
+
+    trailing_dims = 2  # (..., 3, S, S)
 
     def __init__(
         self,
@@ -32,12 +59,7 @@ class SiglipTransform:
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.5, 0.5, 0.5),
     ) -> None:
-        self.image_size = image_size
-        self.mean, self.std = tuple(mean), tuple(std)
-        self._fill = _padding_colour(mean)
-
-    def __call__(self, frames: np.ndarray) -> torch.Tensor:
-        return self.normalise(self.resize(frames))
+        super().__init__(image_size, mean, std)
 
     def resize(self, frames: np.ndarray) -> torch.Tensor:
         """Frames (T, H, W, 3) uint8 -> (T, 3, S, S) uint8."""
@@ -47,10 +69,6 @@ class SiglipTransform:
         for i, frame in enumerate(frames):
             small[i] = np.asarray(self._resize(frame))
         return torch.from_numpy(small).permute(0, 3, 1, 2).contiguous()  # (T, 3, S, S)
-
-    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(..., 3, S, S) uint8 -> the same shape in float32."""
-        return _normalise(pixels, self.mean, self.std, trailing_dims=2)
 
     def _resize(self, frame: np.ndarray) -> Image.Image:
         """Pillow resizes width, then height. Padding above and below waits until between the two,
@@ -67,8 +85,10 @@ class SiglipTransform:
         return strip.resize((size, size), Image.Resampling.BICUBIC)
 
 
-class InternVideo2Transform:
+class InternVideo2Transform(_Transform):
     """Centred square, bilinear resize, normalise: (T, H, W, 3) uint8 -> (3, T, S, S) float32."""
+
+    trailing_dims = 3  # (..., 3, T, S, S)
 
     def __init__(
         self,
@@ -76,13 +96,8 @@ class InternVideo2Transform:
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
-        self.image_size = image_size
-        self.mean, self.std = tuple(mean), tuple(std)
-        self._fill = _padding_colour(mean)
+        super().__init__(image_size, mean, std)
         self._kept = _KeptSquare()
-
-    def __call__(self, frames: np.ndarray) -> torch.Tensor:
-        return self.normalise(self.resize(frames))
 
     def resize(self, frames: np.ndarray) -> torch.Tensor:
         """Frames (T, H, W, 3) uint8 -> (3, T, S, S) uint8."""
@@ -93,10 +108,6 @@ class InternVideo2Transform:
             square = self._kept.holding(frame, self._fill)
             small[i] = cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)
         return torch.from_numpy(small).permute(3, 0, 1, 2).contiguous()  # (3, T, S, S)
-
-    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(..., 3, T, S, S) uint8 -> the same shape in float32."""
-        return _normalise(pixels, self.mean, self.std, trailing_dims=3)
 
     def __getstate__(self) -> dict[str, object]:
         return {key: value for key, value in self.__dict__.items() if key != "_kept"}
@@ -136,18 +147,6 @@ def _centred(frame: np.ndarray, width: int, height: int, fill: tuple[int, ...]) 
     top, left = (height - frame.shape[0]) // 2, (width - frame.shape[1]) // 2
     field[top : top + frame.shape[0], left : left + frame.shape[1]] = frame
     return field
-
-
-def _padding_colour(mean: Sequence[float]) -> tuple[int, ...]:
-    return tuple(int(value * 255) for value in mean)
-
-
-def _normalise(
-    pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float], trailing_dims: int
-) -> torch.Tensor:
-    shape = [3] + [1] * trailing_dims
-    means, stds = (torch.tensor(v, device=pixels.device).view(shape) for v in (mean, std))
-    return pixels.to(torch.float32).div_(255).sub_(means).div_(stds)
 
 
 def _check_frames(frames: np.ndarray) -> None:

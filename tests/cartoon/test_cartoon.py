@@ -14,10 +14,9 @@ import av
 import numpy as np
 import pytest
 
-from apollo.cartoon.draw import make_sprites
 from apollo.cartoon.draw.labels import facts_of_clip
 from apollo.cartoon.draw.render import render_clip
-from apollo.cartoon.draw.sprites import picture
+from apollo.cartoon.draw.sprites import FOLDER, picture
 from apollo.cartoon.draw.video_file import iter_frames, num_frames, write_video
 from apollo.cartoon.talk.phrases import ENGLISH, PHRASES
 from apollo.cartoon.world import facts
@@ -32,6 +31,7 @@ from apollo.cartoon.world.scenes import (
     video_from_seed,
 )
 from apollo.errors import SettingError
+from examples.nano import make_sprites
 
 CALLED = ENGLISH.called
 
@@ -223,6 +223,6 @@ def test_a_file_that_is_no_font_is_said_so(tmp_path: Path) -> None:
 
 
 def test_the_sprite_sheet_holds_the_vocabulary() -> None:
-    index = json.loads((Path(make_sprites.__file__).parent / "sprites.json").read_text())
+    index = json.loads((FOLDER / "sprites.json").read_text())
     assert index["names"] == list(facts.SPRITES)
     assert index["cell_px"] == make_sprites.CELL_PX

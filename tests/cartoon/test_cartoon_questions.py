@@ -10,7 +10,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-from apollo.cartoon.talk.judge import is_right
 from apollo.cartoon.talk.multiple_choice import OPTION_KINDS
 from apollo.cartoon.talk.phrases import ENGLISH, PHRASES
 from apollo.cartoon.talk.questions import KINDS, all_texts, conversation
@@ -18,6 +17,7 @@ from apollo.cartoon.talk.scene_questions import OPPOSITE
 from apollo.cartoon.world import facts
 from apollo.cartoon.world.scenes import Cartoon, Scene, video_from_seed
 from apollo.data.choices import LETTERS, letter_of
+from examples.nano.judge import is_right
 
 CALLED, IN_CHINESE = ENGLISH.called, PHRASES["zh"].called
 NUMBERS = {word: int(number) for number, word in CALLED["number"].items()}

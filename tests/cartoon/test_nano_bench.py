@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from apollo.cartoon import bench, make_bench
+from apollo.cartoon import bench
 from apollo.cartoon.world.scenes import is_held_out
 from apollo.data.choices import LETTERS
 from apollo.video.reader import probe
+from examples.nano import make_bench
 
 
 @pytest.mark.slow
@@ -24,7 +25,7 @@ def test_the_committed_questions_are_the_ones_that_are_made() -> None:
 def test_there_are_eighty_questions_in_each_of_five_categories() -> None:
     videos, questions = bench.load_bench()
     counts = Counter(question.category for question in questions)
-    assert counts == dict.fromkeys(bench.CATEGORIES, 80)
+    assert counts == dict.fromkeys(make_bench.KINDS, 80)
     assert len({question.id for question in questions}) == 400
     names = [video.name for video in videos]
     assert len(set(names)) == len(names) <= 120
@@ -35,12 +36,12 @@ def test_every_video_is_held_out_and_drawn_as_when_the_questions_were_made() -> 
     videos, _ = bench.load_bench()
     assert all(is_held_out(scene) for item in videos for scene in item.video.scenes)
     for item in itertools.islice(videos, 0, None, 12):
-        assert bench.frames_digest(item.video) == item.frames
+        assert make_bench.frames_digest(item.video) == item.frames
 
 
 def test_no_letter_and_no_answer_is_a_good_guess() -> None:
     _, questions = bench.load_bench()
-    for category in bench.CATEGORIES:
+    for category in make_bench.KINDS:
         asked = [question for question in questions if question.category == category]
         letters = Counter(question.answer for question in asked)
         assert set(letters.values()) == {20}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from apollo.data.json_lines import located_entries, located_values
+from apollo.data.json_lines import located_values
 from apollo.errors import DataError
 
 
@@ -57,29 +57,8 @@ def test_broken_json_is_told_with_its_line(tmp_path: Path, text: str, words: str
     assert words in refused(located_values, file)
 
 
-@pytest.mark.parametrize("reader", [located_values, located_entries])
-def test_files_that_cannot_be_read(tmp_path: Path, reader: Any) -> None:
-    assert "No such data file" in refused(reader, tmp_path / "gone.json")
-    assert "cannot be read" in refused(reader, tmp_path)
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    assert "No such data file" in refused(located_values, tmp_path / "gone.json")
+    assert "cannot be read" in refused(located_values, tmp_path)
     (tmp_path / "latin.json").write_bytes(b'["\xe9"]')
-    assert "is not UTF-8 text; save it" in refused(reader, tmp_path / "latin.json")
-
-
-def test_the_entries_of_an_object_know_their_lines(tmp_path: Path) -> None:
-    file = tmp_path / "data.json"
-    file.write_text('{\n"10": {"next": 1}, "1": 0,\n\n"猫": []}', encoding="utf-8")
-    assert list(located_entries(file)) == [(2, "10", {"next": 1}), (2, "1", 0), (4, "猫", [])]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ('{\n"a": ', "line 2: broken JSON"),
-        ("[1]", "line 1: not one object in curly brackets; download the file again"),
-        ('{"a": 1}\n{"a": 2}', "line 1: not one object in curly brackets"),
-    ],
-)
-def test_what_is_not_one_object_is_refused(tmp_path: Path, text: str, words: str) -> None:
-    file = tmp_path / "data.json"
-    file.write_text(text)
-    assert words in refused(located_entries, file)
+    assert "is not UTF-8 text; save it" in refused(located_values, tmp_path / "latin.json")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from paths import GOLDEN
 
-from apollo.chat import Text
 from apollo.errors import ApolloError
+from apollo.events import Text
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.settings import Generation
 from apollo.video.reader import Video

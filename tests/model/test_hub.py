@@ -14,7 +14,7 @@ from paths import TINY
 from apollo.catalog import MODELS, card_of
 from apollo.chat import load
 from apollo.errors import CheckpointError
-from apollo.model import checkpoint
+from apollo.model import hub
 from apollo.model.causal_lm import ApolloForCausalLM
 
 # ---- the hub ---------------------------------------------------------------------------------
@@ -27,7 +27,7 @@ def test_only_data_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append({"repo_id": repo_id, **keywords})
         return str(TINY)
 
-    monkeypatch.setattr(checkpoint, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
     ApolloForCausalLM.from_pretrained("owner/name", revision="v2", token="secret")
     (call,) = calls
     assert (call["repo_id"], call["revision"], call["token"]) == ("owner/name", "v2", "secret")
@@ -62,13 +62,13 @@ def test_what_was_downloaded_stays_until_it_is_asked_for_anew(
         asked.append(not local_files_only)
         return str(tmp_path)
 
-    monkeypatch.setattr(checkpoint, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
     shutil.copytree(TINY, tmp_path, dirs_exist_ok=True)
-    assert checkpoint.find("owner/name") == tmp_path and asked == [False]
-    checkpoint.find("owner/name", refresh=True)
+    assert hub.find("owner/name") == tmp_path and asked == [False]
+    hub.find("owner/name", refresh=True)
     assert asked == [False, True]
     next((tmp_path / "llm").glob("*.safetensors")).unlink()  # a download that was broken off
-    checkpoint.find("owner/name")
+    hub.find("owner/name")
     assert asked == [False, True, False, True]
 
 
@@ -96,7 +96,7 @@ def test_a_download_that_fails(monkeypatch: pytest.MonkeyPatch, error: str, word
     def snapshot_download(*_: Any, **__: Any) -> str:
         raise raised
 
-    monkeypatch.setattr(checkpoint, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
     refused("owner/name", words, revision="v9")
 
 

@@ -11,7 +11,8 @@ import torch
 from asking import GREEDY, MESSAGES, PICTURE, QUESTION, SHORT, refusal
 from paths import TINY
 
-from apollo.chat import MODELS, Apollo, load
+from apollo.catalog import MODELS
+from apollo.chat import Apollo, load
 from apollo.errors import PromptError, SettingError, VideoError
 from apollo.model import device
 from apollo.settings import Generation, Sampling

@@ -11,8 +11,9 @@ import pytest
 import torch
 from asking import GREEDY, LONG, QUESTION, Calls, refusal
 
-from apollo.chat import Apollo, Done, Reading, Text
+from apollo.chat import Apollo
 from apollo.errors import SettingError
+from apollo.events import Done, Reading, Text
 from apollo.settings import Generation
 
 

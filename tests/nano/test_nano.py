@@ -13,12 +13,12 @@ from paths import EXAMPLE_VIDEOS, ROOT
 import apollo
 from apollo.cartoon.draw.render import render_frame
 from apollo.cartoon.draw.video_file import num_frames
-from apollo.cartoon.make_examples import EXAMPLES, FPS, SIZE_PX
 from apollo.cartoon.talk.phrases import PHRASES
 from apollo.catalog import NANO_FOLDER
-from apollo.nano.score import GREEDY, score
-from apollo.nano.views import BLIND, SHOWN
 from apollo.settings import Generation
+from examples.nano.make_example_videos import EXAMPLES, FPS, SIZE_PX
+from examples.nano.score import GREEDY, score
+from examples.nano.views import BLIND, SHOWN
 
 # (file, question) -> the right answer
 ANSWERS = {

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from apollo.cartoon.draw.windmill import windmill_picture
 from apollo.cartoon.world.facts import COLOURS, THINGS, Rgb
 
 FOLDER = Path(__file__).parent
@@ -21,6 +20,9 @@ SHAPE_PX = 256  # side of a drawn shape's picture
 OUTLINE_SHARE = 0.028  # of the picture's side
 LIGHT: Rgb = (245, 245, 245)
 DARK: Rgb = (25, 25, 25)
+
+# (S, S, 4) uint8 of things that are not in the sheet, since no seed shows them
+OTHER_PICTURES: dict[str, np.ndarray] = {}
 
 # Corners of the drawn shapes, in a square from -1 to 1 with y down.
 _ANGLES = np.deg2rad(np.arange(10) * 36 - 90)
@@ -56,8 +58,8 @@ def _sheet() -> tuple[np.ndarray, dict[str, tuple[int, int]], int]:
 
 
 def _sprite(name: str) -> np.ndarray:
-    if name == "windmill":  # is not in the sheet of what seeds show
-        return windmill_picture()
+    if name in OTHER_PICTURES:
+        return OTHER_PICTURES[name]
     pixels, corners, side = _sheet()
     top, left = corners[name]
     return pixels[top : top + side, left : left + side]

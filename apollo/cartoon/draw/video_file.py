@@ -5,7 +5,6 @@ In:  a Cartoon and a path.  Out: H.264 in MP4 (yuv420p, index in front), `fps` f
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -17,7 +16,6 @@ from apollo.cartoon.draw.render import frame_shape_px, render_frame
 from apollo.cartoon.world.scenes import Cartoon
 from apollo.errors import SettingError
 
-GREY = 127
 QUALITY = "18"  # constant rate factor of x264: lower is better
 BT601 = 6  # SMPTE 170M: how the colours are written, and what the file says about it
 
@@ -54,24 +52,16 @@ def write_video(
     if not 0.25 <= aspect <= 4:
         raise SettingError(f"aspect is {aspect}; choose a width / height between 0.25 and 4.")
     frames = iter_frames(video, size_px=size_px, fps=fps, aspect=aspect)
-    _write(path, frames, frame_shape_px(size_px, aspect), fps)
+    write_frames(path, frames, frame_shape_px(size_px, aspect), fps)
 
 
-def write_grey_video(
-    duration_s: float, path: str | os.PathLike[str], *, size_px: int = 384, fps: int = 8
-) -> None:
-    """A video that shows nothing, to find out what a model guesses."""
-    grey = np.full((size_px, size_px, 3), GREY, np.uint8)  # (H, W, 3)
-    frames = itertools.repeat(grey, round(duration_s * fps))
-    _write(path, frames, (size_px, size_px), fps)
-
-
-def _write(
+def write_frames(
     path: str | os.PathLike[str],
     frames: Iterable[np.ndarray],
     shape_px: tuple[int, int],
     fps: int,
 ) -> None:
+    """Frames (H, W, 3) uint8 of this (height, width) as an MP4."""
     with av.open(os.fspath(path), "w", format="mp4", options={"movflags": "+faststart"}) as file:
         stream = file.add_stream("libx264", rate=fps, options={"crf": QUALITY})
         stream.height, stream.width = shape_px

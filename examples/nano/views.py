@@ -6,19 +6,21 @@ Odd: "grey", "other" and "none" show what can be answered without the video.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from apollo.cartoon.draw.video_file import write_grey_video, write_video
+from apollo.cartoon.draw.video_file import write_frames, write_video
 from apollo.cartoon.world.scenes import Cartoon, cut_elsewhere, video_from_seed
 
 SIZES_PX = (240, 360, 480)
 RATES_FPS = (8, 15, 24, 30)
 SHOWN = "shown"
 BLIND = "grey"
+GREY = 127
 OTHER_SEED = 500_000_000  # on from a video's own: the one that is shown in its place
 
 
@@ -47,7 +49,9 @@ def _coded(path: Path, shot: Shot, size_px: int = 0, fps: int = 0, aspect: float
 
 
 def _grey(path: Path, shot: Shot) -> Path:
-    write_grey_video(shot.video.duration_s, path, size_px=shot.size_px, fps=shot.fps)
+    grey = np.full((shot.size_px, shot.size_px, 3), GREY, np.uint8)  # (H, W, 3)
+    frames = itertools.repeat(grey, round(shot.video.duration_s * shot.fps))
+    write_frames(path, frames, (shot.size_px, shot.size_px), shot.fps)
     return path
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apollo.cartoon.talk.judge import is_right
 from apollo.data.shares import Share
-from apollo.nano.views import SHOWN
+from examples.nano.judge import is_right
+from examples.nano.views import SHOWN
 
 EVERYTHING = "all"
 

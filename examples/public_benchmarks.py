@@ -1,7 +1,10 @@
-"""Public benchmarks read from their own local files, as the questions of `question_file.py`.
+"""Public benchmarks as question files that `apollo eval` reads, made from their own local files.
+
+    python -m examples.public_benchmarks video-mme test.jsonl --videos videos --output mme.json
+    apollo eval mme.json --model 3B --output runs/mme
 
 In:  an annotation file as its authors publish it (or a folder of such files), and the folder with
-     the videos.  Out: `Question`s, checked like any others.
+     the videos.  Out: one JSON file with every question, checked as `apollo eval` will check it.
 Odd: a video is found by its name, wherever it lies in the folder, because the archives of the
      benchmarks nest them differently. Both the authors' files and the row-wise exports of the same
      data are read. Subtitles are not used.
@@ -9,22 +12,50 @@ Odd: a video is found by its name, wherever it lies in the folder, because the a
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
+import json
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from apollo.data.choices import LETTERS
-from apollo.data.json_lines import is_list, located_entries, read_text
+from apollo.data.json_lines import is_list, read_text
+from apollo.data.whole_file import write_text
 from apollo.errors import DataError
 from apollo.evaluate.question_file import Located, Question, check_records, located_records
+from apollo.terminal import guarded, write
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".gif")
 NEXT_QA_TYPES = {"C": "causal", "T": "temporal", "D": "descriptive"}
 _LETTERED = re.compile(r"^\s*[(\[]?([A-Z])[.):\]]\s*(.*)$", re.DOTALL)
 _NAMED = re.compile(r"^\s*((?:Option|Sentence|Caption) \w+):\s*(.*)$", re.DOTALL)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Make a question file of a public benchmark.")
+    parser.add_argument("name", choices=list(FORMATS), help="the benchmark")
+    parser.add_argument("file", type=Path, help="its annotation file, or a folder of such files")
+    parser.add_argument("--videos", type=Path, help="folder of the videos, when not beside FILE")
+    parser.add_argument("--output", required=True, type=Path, help="the question file to write")
+    args = parser.parse_args(argv)
+    return guarded(lambda: convert(args.name, args.file, args.videos, args.output))
+
+
+def convert(name: str, file: Path, videos: Path | None, output: Path) -> None:
+    """Writes the questions of a benchmark; the videos' paths are relative to the written file."""
+    if videos is not None and not videos.is_dir():
+        raise DataError(f"No such folder of videos: {videos}; check --videos.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    records = [
+        question.as_record(Path(os.path.relpath(question.video, output.parent)).as_posix())
+        for question in read_format(name, file, videos)
+    ]
+    write_text(output, json.dumps(records, ensure_ascii=False, indent=1) + "\n")
+    write(f"{output}: {len(records)} questions\n")
 
 
 def read_format(name: str, file: Path, videos: Path | None) -> list[Question]:
@@ -169,7 +200,7 @@ def _temp_compass_rows(file: Path) -> Iterator[tuple[int, str, str, dict[str, st
         for line, row in located_records(file):
             yield line, row["video_id"], row["dim"], row
         return
-    for line, video, aspects in located_entries(file):
+    for line, video, aspects in _located_entries(file):
         for aspect, questions in aspects.items():
             for asked in questions:
                 yield line, video, aspect, asked
@@ -180,7 +211,7 @@ def _perception_test(file: Path) -> Iterator[Located]:
     if _has_rows(file):
         rows = [(line, row["video_name"], row) for line, row in located_records(file)]
     else:
-        entries = located_entries(file)
+        entries = _located_entries(file)
         rows = [(line, video, q) for line, video, entry in entries for q in entry["mc_question"]]
     for line, video, asked in rows:
         number = asked["id"] if "id" in asked else asked["question_id"]
@@ -260,6 +291,24 @@ def _has_rows(file: Path) -> bool:
     return file.suffix == ".jsonl" or is_list(read_text(file))
 
 
+def _located_entries(file: Path) -> Iterator[tuple[int, str, Any]]:
+    """(line, key, value) of one JSON object; the line is where the key stands in quotes."""
+    text = read_text(file)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{file}, line {error.lineno}: broken JSON ({error.msg}); download the file again."
+        ) from error
+    if not isinstance(value, dict):
+        raise DataError(f"{file}: not one object in curly brackets; download the file again.")
+    line, place = 1, 0
+    for key in value:
+        found = max(place, text.find(f'"{key}"', place))
+        line, place = line + text.count("\n", place, found), found
+        yield line, key, value[key]
+
+
 def _letter_at(row: dict[str, Any], key: str, file: Path, line: int) -> str:
     """0 -> A; what is out of range stays a number, which the check of the record refuses."""
     if row.get(key) in (None, -1):
@@ -274,3 +323,7 @@ def _letter_at(row: dict[str, Any], key: str, file: Path, line: int) -> str:
 def _without_letter(option: str) -> str:
     match = _LETTERED.match(option)
     return match.group(2).strip() if match else option
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Makes nano_bench.json: `python -m apollo.cartoon.make_bench`.
+"""Makes nano_bench.json: `python -m examples.nano.make_bench`.
 
 Every category gets as many questions, each of its four letters is right equally often, and no
 question comes twice about a video. Everything follows from FIRST_SEED.
@@ -7,6 +7,7 @@ question comes twice about a video. Everything follows from FIRST_SEED.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,15 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from apollo.cartoon.bench import CATEGORIES, SPEC, BenchQuestion, BenchVideo, frames_digest
+from apollo.cartoon.bench import SPEC, BenchQuestion, BenchVideo
+from apollo.cartoon.draw.render import render_clip
 from apollo.cartoon.talk.asking import WORDINGS, Asked, Asking
 from apollo.cartoon.talk.multiple_choice import options_for
 from apollo.cartoon.talk.phrases import ENGLISH
 from apollo.cartoon.talk.questions import ASKERS
 from apollo.cartoon.world.facts import MOTIONS
+from apollo.cartoon.world.scenes import Cartoon
 from apollo.data.choices import LETTERS
 
 FIRST_SEED = 7_000_000_000  # training never reaches these numbers
+HASHED_PX = 96
 NUM_VIDEOS = 120
 PER_CATEGORY = 80
 NUM_OPTIONS = 4
@@ -51,6 +55,14 @@ BELONGS: dict[tuple[str, str], Callable[[Asked], bool]] = {
     ("egocentric", "motion"): _is_directed,
     ("egocentric", "passing"): lambda asked: asked.subject.startswith("side"),
 }
+
+
+def frames_digest(video: Cartoon) -> str:
+    """Of the frames that the model would sample, drawn small."""
+    digest = hashlib.blake2b(digest_size=8)
+    for clip in range(video.num_clips):
+        digest.update(render_clip(video, clip, HASHED_PX).tobytes())
+    return digest.hexdigest()
 
 
 def bench_video(number: int) -> BenchVideo:
@@ -87,7 +99,7 @@ def make_bench() -> tuple[list[BenchVideo], list[BenchQuestion]]:
     rngs = [np.random.default_rng((FIRST_SEED, number, 1)) for number in range(NUM_VIDEOS)]
     seen: list[set[str]] = [set() for _ in videos]
     questions: list[BenchQuestion] = []
-    for category in CATEGORIES:
+    for category in KINDS:
         made = turn = 0
         while made < PER_CATEGORY:
             assert turn < 20 * NUM_VIDEOS, f"not enough questions for {category}"

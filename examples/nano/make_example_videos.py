@@ -1,4 +1,4 @@
-"""The demo's example videos: `python -m apollo.cartoon.make_examples apollo/demo/assets`."""
+"""The demo's example videos: `python -m examples.nano.make_example_videos apollo/demo/assets`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of a windmill: a thing that no seed shows, for trials of teaching something new."""
+"""The picture of a windmill: a thing that no seed shows, for the trial of teaching it to nano."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 PICTURE_PX, DRAWN_PX = 64, 256
+WINDMILL = "windmill"
 
 
 def windmill_picture() -> np.ndarray:

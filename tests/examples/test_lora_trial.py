@@ -9,14 +9,14 @@ import numpy as np
 from apollo.cartoon.draw.sprites import scaled
 from apollo.cartoon.talk.questions import all_texts
 from apollo.cartoon.world.facts import OBJECTS, SPRITES
-from apollo.nano.lora_trial import (
+from apollo.train.records import read_records
+from examples.nano.lora_trial import (
     HELD_OUT_SEED,
     naming,
     windmill_videos,
     write_clips,
     write_records,
 )
-from apollo.train.records import read_records
 
 SEED = 8_000_000
 

@@ -1,4 +1,4 @@
-"""Rebuilds the sprite sheet: python -m apollo.cartoon.draw.make_sprites NotoColorEmoji.ttf
+"""Rebuilds the sprite sheet: python -m examples.nano.make_sprites NotoColorEmoji.ttf
 
 In:  the colour bitmap font of Noto Color Emoji (bitmaps at 109 pixels per em).
 Out: sprites.png, one cell of CELL_PX for every sprite of `facts`, row by row, and sprites.json,
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from apollo.cartoon.draw.sprites import FOLDER
 from apollo.cartoon.world.facts import SPRITES
 from apollo.errors import SettingError
 
@@ -59,9 +60,7 @@ def make_sheet(font_path: Path) -> tuple[Image.Image, dict[str, object]]:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Rebuild the cartoon world's sprite sheet.")
     parser.add_argument("font", type=Path, help="path of NotoColorEmoji.ttf")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent, help="folder to write into"
-    )
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write into")
     options = parser.parse_args(arguments)
     sheet, index = make_sheet(options.font)
     png = options.out / "sprites.png"

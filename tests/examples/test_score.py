@@ -11,10 +11,10 @@ import pytest
 
 from apollo.cartoon.world.scenes import Cartoon, cut_elsewhere, video_from_seed
 from apollo.data.shares import Share
-from apollo.nano.score import GREEDY, LANGUAGES, TURNS, main, score
-from apollo.nano.score_table import QuestionScore, table, turns_table
-from apollo.nano.views import BLIND, SHOWN, VIEWS, Shot
 from apollo.video.reader import probe
+from examples.nano.score import GREEDY, LANGUAGES, TURNS, main, score
+from examples.nano.score_table import QuestionScore, table, turns_table
+from examples.nano.views import BLIND, SHOWN, VIEWS, Shot
 
 
 class Parrot:

@@ -9,8 +9,8 @@ import pytest
 from paths import DATA
 
 from apollo.errors import DataError
-from apollo.evaluate.formats import FORMATS, read_format
-from apollo.evaluate.question_file import Question
+from apollo.evaluate.question_file import Question, read_questions
+from examples.public_benchmarks import FORMATS, _located_entries, main, read_format
 
 SAMPLES = DATA / "formats"
 VIDEOS = (
@@ -183,3 +183,50 @@ def test_the_same_id_in_two_files_is_refused(videos: Path, tmp_path: Path) -> No
         (tmp_path / "twice" / name).write_text((SAMPLES / "longvideobench.json").read_text())
     text = refused("longvideobench", tmp_path / "twice", videos)
     assert "stands in another file" in text
+
+
+def test_the_entries_of_an_object_know_their_lines(tmp_path: Path) -> None:
+    file = tmp_path / "data.json"
+    file.write_text('{\n"10": {"next": 1}, "1": 0,\n\n"猫": []}', encoding="utf-8")
+    assert list(_located_entries(file)) == [(2, "10", {"next": 1}), (2, "1", 0), (4, "猫", [])]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{\n"a": ', "line 2: broken JSON"),
+        ("{1]", "line 1: broken JSON"),
+        ('{"a": 1}\n{"a": 2}', "line 2: broken JSON (Extra data); download the file again"),
+        ("12", "not one object in curly brackets; download the file again"),
+    ],
+)
+def test_what_is_not_one_object_is_refused(
+    tmp_path: Path, videos: Path, text: str, words: str
+) -> None:
+    file = tmp_path / "data.json"
+    file.write_text(text)
+    assert words in refused("perceptiontest", file, videos)
+
+
+def test_the_written_file_is_read_by_eval(videos: Path, tmp_path: Path) -> None:
+    output = tmp_path / "runs" / "questions.json"
+    sample = SAMPLES / "next-qa.csv"
+    assert main(["next-qa", str(sample), "--videos", str(videos), "--output", str(output)]) == 0
+    written = [
+        (q.id, q.question, q.options, q.answer, q.video.resolve()) for q in read_questions(output)
+    ]
+    assert written == [
+        (q.id, q.question, q.options, q.answer, q.video.resolve())
+        for q in read("next-qa", "next-qa.csv", videos)
+    ]
+
+
+def test_a_wrong_folder_is_said_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample, gone = str(SAMPLES / "next-qa.csv"), str(tmp_path / "gone")
+    output = str(tmp_path / "q.json")
+    assert main(["next-qa", sample, "--videos", gone, "--output", output]) == 2
+    assert capsys.readouterr().err == (
+        f"apollo: No such folder of videos: {gone}; check --videos.\n"
+    )

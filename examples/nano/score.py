@@ -1,4 +1,4 @@
-"""Scores a model on the cartoon world: `python -m apollo.nano.score --videos 100`.
+"""Scores a model on the cartoon world: `python -m examples.nano.score --videos 100`.
 
 In:  a model.  Out: on stdout, tables of right answers; with --output also every answer.
 Odd: fresh held-out videos are written as files and asked about like any video, every answer of the
@@ -23,9 +23,9 @@ import apollo
 from apollo.cartoon.talk.asking import WORDINGS
 from apollo.cartoon.talk.questions import KINDS, Turn, conversation
 from apollo.cartoon.world.scenes import SPLITS, video_from_seed
-from apollo.nano.score_table import QuestionScore, table, turns_table
-from apollo.nano.views import BLIND, SHOWN, VIEWS, Shot
 from apollo.settings import Generation
+from examples.nano.score_table import QuestionScore, table, turns_table
+from examples.nano.views import BLIND, SHOWN, VIEWS, Shot
 
 FIRST_SEED = 9_000_000_000  # training never reaches these numbers
 LANGUAGES = ("en", "en", "zh")  # in turn

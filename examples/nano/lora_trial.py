@@ -1,4 +1,4 @@
-"""Trains a LoRA adapter on ten clips of something new: `python -m apollo.nano.lora_trial FOLDER`.
+"""Trains a LoRA adapter on ten clips of something new: `python -m examples.nano.lora_trial FOLDER`.
 
 In:  a folder.   Out: in it, ten clips of a windmill, which nano never saw, with questions and
      answers, and the adapter that `apollo lora train` makes of them; on stdout, before and after:
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from apollo.adapters.files import AdapterConfig
+from apollo.cartoon.draw.sprites import OTHER_PICTURES
 from apollo.cartoon.draw.video_file import write_video
 from apollo.cartoon.rehearsal import json_lines, record
 from apollo.cartoon.talk.questions import conversation
@@ -31,8 +32,9 @@ from apollo.chat import load
 from apollo.data.whole_file import write_text
 from apollo.settings import Generation
 from apollo.train import lora
+from examples.nano.windmill import WINDMILL, windmill_picture
 
-WINDMILL = "windmill"  # no seed shows one
+OTHER_PICTURES[WINDMILL] = windmill_picture()
 NUM_CLIPS = 10
 SIZE_PX, FPS = 240, 12
 FIRST_SEED, HELD_OUT_SEED, OTHERS_SEED = 8_000_000, 8_100_000, 8_200_000
