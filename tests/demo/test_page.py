@@ -79,6 +79,7 @@ def ask(client: Client, question: str, video: str | None = VIDEO, **kwargs: Any)
     return job.outputs()
 
 
+@pytest.mark.slow
 def test_ask_streams_the_growing_answer(client: Client):
     texts = ask(client, "What is it?")
     assert len(set(texts)) >= 4  # the empty one and at least three partial answers
@@ -86,11 +87,13 @@ def test_ask_streams_the_growing_answer(client: Client):
     assert texts[-1].endswith("this is my answer. ")
 
 
+@pytest.mark.slow
 def test_ask_works_without_a_video_and_with_settings(client: Client):
     texts = ask(client, "hi", None, temperature=0, top_p=1, max_output_tokens=32)
     assert "You asked 'hi'" in texts[-1]
 
 
+@pytest.mark.slow
 def test_ask_says_what_is_wrong_with_a_file(client: Client, tmp_path: Path):
     bad = tmp_path / "renamed & co.mp4"
     bad.write_text("not a video")
@@ -112,12 +115,14 @@ def ask_over_http(url: str, path: str) -> str:
         return reply.read().decode()
 
 
+@pytest.mark.slow
 def test_a_path_on_the_server_is_refused(url: str):
     """Only what a caller has uploaded may be named, or /ask could read the server's files."""
     stream = ask_over_http(url, VIDEO)
     assert "event: error" in stream and "You asked" not in stream
 
 
+@pytest.mark.slow
 def test_an_upload_that_has_been_removed_is_said_to_have_expired(url: str):
     with open(VIDEO, "rb") as file:
         (path,) = httpx.post(f"{url}gradio_api/upload", files={"files": file}).json()
@@ -127,10 +132,12 @@ def test_an_upload_that_has_been_removed_is_said_to_have_expired(url: str):
     assert "event: error" in stream and "The video has expired" in stream
 
 
+@pytest.mark.slow
 def test_only_ask_is_documented(client: Client):
     assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/ask"]
 
 
+@pytest.mark.slow
 def test_a_cancelled_question_frees_the_model(url: str):
     first, second = Client(url, verbose=False), Client(url, verbose=False)
     job = first.submit(video=None, question="slow", api_name="/ask")

@@ -256,6 +256,7 @@ def asked(questions: list[Question]) -> list[Question]:
     return changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ablation", ["full", *ABLATIONS])
 def test_batches_say_what_single_questions_say(
     nano: Any, asked: list[Question], ablation: str

@@ -86,6 +86,7 @@ def test_a_stage_needs_what_it_goes_on_from(folder: Path) -> None:
     assert "align, is not complete" in refused(recipe, ["sft"], folder / "out", RecipeError)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "change", "words"),
     [

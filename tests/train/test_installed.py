@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from paths import ROOT
 from train_process import environment
 
@@ -56,6 +57,7 @@ def test_without_the_extra_every_command_names_it_in_one_sentence(tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_fresh_process_knows_the_recipes_of_nano_and_training_knows_none(tmp_path: Path) -> None:
     (code,) = run(tmp_path, (), ["train", "nano-short", "--only", "image", "--check"])
     assert code == "exit code 0"

@@ -176,6 +176,7 @@ def test_it_learns_on_a_quantized_base(data: Path, kind: str) -> None:
     adapters.load_adapter(ApolloForCausalLM.from_pretrained(TINY), wanted.output)
 
 
+@pytest.mark.slow
 def test_layers_on_a_quantized_base_are_computed_again_instead_of_kept(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

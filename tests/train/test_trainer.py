@@ -261,6 +261,7 @@ def test_another_recipe_in_the_same_folder_is_refused(folder: Path, is_stopped: 
     assert len(losses(run(recipe(folder, num_steps=2), fresh=True))) == 2
 
 
+@pytest.mark.slow
 def test_a_folder_with_results_of_something_else_is_refused(folder: Path) -> None:
     (folder / "out" / "sft" / "result").mkdir(parents=True)
     with pytest.raises(SettingError, match="holds files of something else; choose another"):

@@ -108,7 +108,13 @@ def numbers(path: Path, ids: list[int]) -> list[int]:
 # ---------------------------------------------------------------- the right frames
 
 
-@pytest.mark.parametrize("name", FORMATS)
+COMMON = ("one_gop.mp4", "open_gop.mkv", "vfr.mp4", "vp9.webm", "h264.ts", "h264.avi", "moving.gif")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in COMMON else pytest.param(n, marks=pytest.mark.slow) for n in FORMATS],
+)
 def test_frames_are_the_ones_asked_for(made: Callable[[str], Path], name: str) -> None:
     path = made(name)
     num_frames = FORMATS[name].get("frames", 150)
