@@ -62,7 +62,7 @@ def ask_the_page(apollo: Path, python: Path, video: Path, folder: Path) -> None:
         code = (
             "import sys\nfrom gradio_client import Client, handle_file\n"
             "client = Client(sys.argv[1], verbose=False)\n"
-            "video = {'video': handle_file(sys.argv[2])}\n"
+            "video = handle_file(sys.argv[2])\n"
             "print(client.predict(video, 'What is in the video?', 0, 0.7, 64, api_name='/ask'))"
         )
         answer = run([python, "-c", code, url, video], folder)
