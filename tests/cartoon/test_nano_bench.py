@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import pytest
 
 from apollo.cartoon import bench
@@ -32,6 +33,7 @@ def test_there_are_eighty_questions_in_each_of_five_categories() -> None:
     assert {question.video for question in questions} == set(names)
 
 
+@pytest.mark.skipif(int(cv2.__version__.split(".")[0]) < 5, reason="drawn by OpenCV 5 then")
 def test_every_video_is_held_out_and_drawn_as_when_the_questions_were_made() -> None:
     videos, _ = bench.load_bench()
     assert all(is_held_out(scene) for item in videos for scene in item.video.scenes)
