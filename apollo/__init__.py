@@ -99,5 +99,5 @@ wrapt.register_post_import_hook(
     lambda _: _import("apollo.model.config"), "transformers.models.auto.configuration_auto"
 )
 wrapt.register_post_import_hook(
-    lambda _: _import("apollo.model.causal_lm"), "transformers.models.auto.modeling_auto"
+    lambda _: _import("apollo.model.auto"), "transformers.models.auto.modeling_auto"
 )

@@ -126,3 +126,23 @@ def test_our_own_loading_runs_no_code_either(hostile: Path) -> None:
     model = apollo.load(hostile, device="cpu")
     assert type(model.model).__module__ == "apollo.model.causal_lm"
     assert not (hostile.parent / "executed").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["AutoTokenizer", "Qwen2ForCausalLM", "SiglipVisionModel"])
+def test_whatever_of_transformers_is_imported_first_the_auto_class_knows_the_model(
+    first: str,
+) -> None:
+    """Each imports the Auto classes while it is itself only half imported."""
+    code = f"""if True:
+        import apollo
+        from transformers import {first}
+        from transformers import AutoModelForCausalLM
+        model = AutoModelForCausalLM.from_pretrained({str(TINY)!r}, trust_remote_code=True)
+        assert type(model) is apollo.ApolloForCausalLM
+        assert isinstance(AutoModelForCausalLM.from_config(model.config), apollo.ApolloForCausalLM)
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

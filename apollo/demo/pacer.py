@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 SILENCE_S = 0.2  # after so long without an item comes an empty list
 UPDATE_S = 1 / 15  # the shortest time between two updates
@@ -27,12 +27,6 @@ class End:
     """After the last item."""
 
     error: Exception | None = None
-
-
-class Inbox(Protocol):
-    """The part of `queue.SimpleQueue` that `updates` uses."""
-
-    def get(self, block: bool = True, timeout: float | None = None) -> object: ...
 
 
 def paced(items: Iterator[Item | None]) -> Generator[list[Item], None, None]:
@@ -68,7 +62,7 @@ def paced(items: Iterator[Item | None]) -> Generator[list[Item], None, None]:
 
 
 def updates(
-    inbox: Inbox, clock_s: Callable[[], float] = time.monotonic
+    inbox: Any, clock_s: Callable[[], float] = time.monotonic
 ) -> Generator[list, None, None]:
     """What waits in the inbox, all of it at once, at most every `UPDATE_S`, until `End`.
 

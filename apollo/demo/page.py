@@ -105,20 +105,11 @@ def build() -> gr.Blocks:
             )
 
         panel = [chat, box, status]
-        runs: dict[str, Any] = dict(
-            concurrency_id=MODEL_SLOT,
-            concurrency_limit=1,
-            show_progress="hidden",
-            api_visibility="private",
-        )
-        quick: dict[str, Any] = dict(queue=False, show_progress="hidden", api_visibility="private")
-        sent = gr.on(
-            [send_button.click, box.submit],
-            actions.send,
-            [turns, video, box, *sliders],
-            panel,
-            **runs,
-        )
+        quiet: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
+        runs: dict[str, Any] = dict(concurrency_id=MODEL_SLOT, concurrency_limit=1, **quiet)
+        quick: dict[str, Any] = dict(queue=False, **quiet)
+        asked = [send_button.click, box.submit]
+        sent = gr.on(asked, actions.send, [turns, video, box, *sliders], panel, **runs)
         retried = retry_button.click(
             actions.retry, [turns, *sliders], panel, cancels=[sent], **runs
         )
@@ -127,23 +118,10 @@ def build() -> gr.Blocks:
             run.failure(actions.fail, [turns, box], panel, **quick)
         stop_button.click(actions.stop, [turns, box], panel, cancels=running, **quick)
         # the panel has a bin of its own, which must not leave the conversation behind
-        gr.on(
-            [clear_button.click, chat.clear],
-            actions.clear,
-            [turns],
-            panel,
-            cancels=running,
-            **quick,
-        )
+        emptied = [clear_button.click, chat.clear]
+        gr.on(emptied, actions.clear, [turns], panel, cancels=running, **quick)
         video.change(actions.change_video, [turns, video, box], panel, cancels=running, **quick)
-        page.load(
-            actions.model_line,
-            None,
-            about,
-            concurrency_limit=None,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        page.load(actions.model_line, None, about, concurrency_limit=None, **quiet)
         api_endpoint(video, sliders)
     return page
 

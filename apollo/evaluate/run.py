@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -29,16 +29,9 @@ from apollo.video.reader import Video
 
 if TYPE_CHECKING:
     from apollo.chat import Apollo
+    from apollo.evaluate.answering import Answerer
 
 LONGEST_WAIT = timedelta(days=30)  # for the slowest process; the usual limit is half an hour
-
-
-class Answers(Protocol):
-    """What a run needs of a model."""
-
-    protocol: EvalProtocol
-
-    def answers(self, questions: Sequence[Question]) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,7 @@ def launched_processes(device: str | None) -> Processes:
 
 def evaluate(
     questions: Sequence[Question],
-    answerer: Answers,
+    answerer: Answerer,
     folder: Path,
     *,
     model_digest: str,

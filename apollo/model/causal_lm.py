@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from apollo.constants import IGNORE_INDEX
@@ -324,6 +324,3 @@ class ApolloForCausalLM(PreTrainedModel):
 
     def get_output_embeddings(self) -> nn.Module:
         return self.llm.get_output_embeddings()
-
-
-AutoModelForCausalLM.register(ApolloConfig, ApolloForCausalLM, exist_ok=True)
