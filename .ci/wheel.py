@@ -97,7 +97,7 @@ def main() -> int:
         ask: list[str | Path] = [apollo, "ask", video, "What is in it?", "--temperature", "0"]
         lora: list[str | Path] = [apollo, "lora", "train", data, "--output", "lora", *SHORT]
         check: list[str | Path] = [apollo, "train", "nano-short", "--check"]
-        score: list[str | Path] = [apollo, "eval", "nano-bench", "--limit", "4", "--output", "eval"]
+        score: list[str | Path] = [apollo, "eval", "nano-bench", "--limit", "4"]
 
         alone = run(ask, empty)
         says([apollo, "demo"], empty, "demo")

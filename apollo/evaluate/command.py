@@ -33,7 +33,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help=f'questions as JSON or JSON lines, or "{NANO_BENCH}", the built-in benchmark',
     )
-    parser.add_argument("--output", required=True, type=Path, help="folder for all results")
+    parser.add_argument(
+        "--output", type=Path, help="folder for all results (default runs/, then the name of DATA)"
+    )
     add_model_flags(parser)
     parser.add_argument(
         "--ablate",
@@ -64,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
     check_extra("apollo eval", "eval", "jinja2")  # its report, before hours of work
     processes = launched_processes(args.device)
+    args.output = args.output or Path("runs") / Path(args.data).stem
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

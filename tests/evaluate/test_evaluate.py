@@ -516,6 +516,18 @@ def test_videos_may_lie_in_another_folder(tmp_path: Path) -> None:
     assert [q["id"] for q in found["questions"]] == ["a"]
 
 
+def test_without_output_the_results_lie_under_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "own.json"
+    data.write_text(
+        f'[{{"id": "a", "video": "{SHORT}", "question": "What?", "answer": "It."}}]',
+    )
+    assert evaluate_command.run(parsed(str(data), "--device", "cpu")) == 0
+    assert (tmp_path / "runs" / "own" / "report.html").is_file()
+
+
 def test_the_command_is_light_until_its_data_are_right(tmp_path: Path) -> None:
     code = """if True:
         import sys, apollo.evaluate.command
