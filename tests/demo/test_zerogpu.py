@@ -220,7 +220,8 @@ def simulate_nano(folder: Path, *flags: str) -> dict[str, Any]:
 
     Video.read = leave_a_note("decoded", Video.read)
     ApolloForCausalLM.encode_clips = leave_a_note("encoded", ApolloForCausalLM.encode_clips)
-    page.demo.launch = page.demo.block_thread = no_gpu  # the page itself is not opened
+    # the page itself is not opened
+    page.demo.launch = page.demo.block_thread = command.check_address = no_gpu
     assert command.main(["--device", "cpu", *flags]) == 0
 
     turns = Turns()
