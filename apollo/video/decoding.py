@@ -1,7 +1,7 @@
 """One pass over a file's packets that decodes the wanted frames and as little else as possible.
 
 In: an open file, its `PacketIndex` and ascending frame numbers. Out: those frames, RGB (H, W, 3)
-uint8, upright.
+uint8, as `display.py` shows them.
 The odd parts: pictures that nobody asked for and nothing refers to are not decoded, and packets
 after the last wanted frame before a keyframe are not sent to the decoder at all. Packets are
 passed over rather than seeked past, because some containers land late. What decides is the
@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from apollo.errors import VideoError
 from apollo.video.container import open_video
-from apollo.video.index import PacketIndex, Way, packets_of, quarter_turns
+from apollo.video.display import Screen
+from apollo.video.index import PacketIndex, Way, packets_of
 
 logger = logging.getLogger(__name__)
 
@@ -83,17 +83,17 @@ def decode(
     `before` is the frame that was given last when this goes on from a `GoSlower`.
     """
     matcher = _Matcher(index, ids, way)
-    converter = VideoReformatter()
+    screen = Screen(index.pixel_aspect)
     for picture in _pictures(file, index, ids, way, threads, damage):
         if matcher.is_late(picture) and not damage.complaints:
             raise GoSlower(Way.COUNTED)
         for shown, is_lost in matcher.take(picture):
             if is_lost:
                 damage.add_lost()
-            yield _upright_rgb(converter, shown)
+            yield screen.show(shown)
     for shown in matcher.rest():
         damage.add_lost()
-        yield _upright_rgb(converter, shown)
+        yield screen.show(shown)
     if matcher.saw_picture:
         return
     if before is None:
@@ -239,9 +239,3 @@ def _surviving(packets: Iterator[Any], damage: Damage) -> Iterator[Any]:
     except av.error.FFmpegError as error:
         logger.debug("%s: reading stopped: %s", damage.name, error)
         damage.complaints += 1
-
-
-def _upright_rgb(converter: VideoReformatter, picture: Any) -> np.ndarray:
-    rgb = converter.reformat(picture, format="rgb24").to_ndarray()  # (h, w, 3)
-    turns = quarter_turns(picture)
-    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb  # (H, W, 3)

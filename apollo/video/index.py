@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, BinaryIO
 
 import av
@@ -21,6 +22,7 @@ import numpy as np
 from apollo.errors import VideoError
 from apollo.video.clips import VideoInfo
 from apollo.video.container import is_picture, open_video
+from apollo.video.display import Screen, pixel_aspect_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class PacketIndex:
     way: Way
     may_skip: bool
     warning: str | None
+    pixel_aspect: Fraction  # width over height
 
 
 def read_index(file: BinaryIO) -> PacketIndex:
@@ -91,7 +94,7 @@ class _Scan:
     last_duration: int = 0
     saw_untimed: bool = False
     broke_off: bool = False
-    picture_size: tuple[int, int] = (0, 0)  # width and height, upright
+    picture_size: tuple[int, int] = (0, 0)  # width and height, as shown
 
     def add(self, packet: Any) -> None:
         place = self.packets
@@ -109,17 +112,16 @@ class _Scan:
             self.entries.append(place)
             self.entry_pts.append(packet.pts)
 
-    def look_for_size(self, codec: Any, packet: Any) -> None:
+    def look_for_size(self, stream: Any, packet: Any) -> None:
         """The size must come from a picture: only a decoded picture carries its rotation."""
         if self.picture_size != (0, 0):
             return
         try:
-            pictures = codec.decode(packet)
+            pictures = stream.codec_context.decode(packet)
         except av.error.FFmpegError:
             return  # a later packet may decode; if none does, the caller says so
         if pictures:
-            size = (pictures[0].width, pictures[0].height)
-            self.picture_size = size if quarter_turns(pictures[0]) % 2 == 0 else size[::-1]
+            self.picture_size = Screen(pixel_aspect_of(stream)).size_of(pictures[0])
 
 
 def packets_of(container: Any, stream: Any) -> Iterator[Any]:
@@ -127,21 +129,16 @@ def packets_of(container: Any, stream: Any) -> Iterator[Any]:
     return (packet for packet in container.demux(stream) if packet.size > 0)
 
 
-def quarter_turns(picture: Any) -> int:
-    """How often the picture is to be turned left by 90 degrees to stand upright."""
-    return round(picture.rotation / 90) % 4
-
-
 def _scan(container: Any, stream: Any) -> _Scan:
     scan = _Scan()
     try:
         for packet in packets_of(container, stream):
-            scan.look_for_size(stream.codec_context, packet)
+            scan.look_for_size(stream, packet)
             scan.add(packet)
     except av.error.FFmpegError as error:
         logger.debug("reading %s stopped at packet %d: %s", container.name, scan.packets, error)
         scan.broke_off = True
-    scan.look_for_size(stream.codec_context, None)
+    scan.look_for_size(stream, None)
     if 0 < scan.corrupt_tail < len(scan.pts):  # the file was cut off within these packets
         del scan.pts[-scan.corrupt_tail :], scan.places[-scan.corrupt_tail :]
         scan.broke_off = True
@@ -175,6 +172,7 @@ def _index_of(path: str, container: Any, stream: Any, scan: _Scan) -> PacketInde
         way=_way(container, stream, scan, frame_pts),
         may_skip=codec in _MAY_SKIP,
         warning=_warning(container, stream, scan, read_s),
+        pixel_aspect=pixel_aspect_of(stream),
     )
 
 

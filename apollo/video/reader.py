@@ -14,18 +14,18 @@ import logging
 import os
 import weakref
 from collections import Counter, deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from apollo.data.recent import Recent
 from apollo.errors import SettingError, VideoError
 from apollo.video.clips import Clip, VideoInfo
 from apollo.video.container import Cursor, open_file
 from apollo.video.decoding import Damage, GoSlower, decode
+from apollo.video.display import fit_into
 from apollo.video.index import PacketIndex, read_index
 
 logger = logging.getLogger(__name__)
@@ -153,17 +153,12 @@ class Video:
 
     def _read(self, clips: Sequence[Clip]) -> Generator[np.ndarray, None, None]:
         uses = Counter(i for clip in clips for i in clip.frame_ids)  # not yet handed out
-        at_hand: dict[int, np.ndarray] = {}
         ids = sorted(uses)
         frames = self.frames(ids)
-        coming = iter(ids)
+        coming = zip(ids, frames, strict=True)
+        at_hand: dict[int, np.ndarray] = {}
         for clip in clips:
-            while not all(i in at_hand for i in clip.frame_ids):
-                at_hand[next(coming)] = next(frames)
-            yield _stack([at_hand[i] for i in clip.frame_ids])
-            uses.subtract(clip.frame_ids)
-            for i in [i for i in at_hand if uses[i] == 0]:
-                del at_hand[i]
+            yield _filled(clip, coming, at_hand, uses)
         for _ in frames:  # run to the end, so that damage is reported
             raise AssertionError("a frame was read that no clip wants")
 
@@ -182,15 +177,27 @@ def read_clips(
         yield from video.read(clips, backend=backend)
 
 
-def _stack(frames: list[np.ndarray]) -> np.ndarray:
-    """(T, H, W, 3); where the picture size changes inside a clip, the first frame's size."""
-    height, width = frames[0].shape[:2]
-    clip = np.empty((len(frames), height, width, 3), np.uint8)
-    for i, frame in enumerate(frames):
-        if frame.shape[:2] != (height, width):
-            frame = np.asarray(Image.fromarray(frame).resize((width, height)))
-        clip[i] = frame
-    return clip
+def _filled(
+    clip: Clip,
+    coming: Iterator[tuple[int, np.ndarray]],
+    at_hand: dict[int, np.ndarray],
+    uses: Counter[int],
+) -> np.ndarray:
+    """(T, H, W, 3), each frame copied in as it comes; all get the first one's size."""
+    shown: np.ndarray | None = None
+    for place, wanted in enumerate(clip.frame_ids):
+        while wanted not in at_hand:
+            number, frame = next(coming)
+            at_hand[number] = frame
+        frame = at_hand[wanted]
+        if shown is None:
+            shown = np.empty((len(clip.frame_ids), *frame.shape), np.uint8)
+        fit_into(frame, shown[place])
+        uses[wanted] -= 1
+        if not uses[wanted]:
+            del at_hand[wanted]
+    assert shown is not None, "a clip has frames"
+    return shown
 
 
 def _import_decord() -> Any:
