@@ -18,16 +18,11 @@ import av
 from PIL import Image
 
 from apollo.errors import VideoError
+from apollo.video.formats import DECODERS, DEMUXERS, VIDEO_DECODERS
+from apollo.video.webp import WebpContainer, is_animated_webp
 
 MAX_SIDE = 8192  # pixels; one RGB frame of that size is 201 MB
 _BUFFER_BYTES = 1 << 18
-
-# Names of FFmpeg's demuxers. Left out on purpose: playlists (hls, dash, concat, sdp), pictures.
-_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,ogg,asf,"
-    "asf_o,gif,ivf,mxf,nut,wtv,rm,dv,h261,h263,h264,hevc,vvc,av1,obu,vc1,mjpeg,"
-    "mp3,aac,flac,wav,aiff,amr,ac3,eac3,w64,caf,ape,wv,tta,adts"  # to say "only sound"
-)
 
 
 def existing_file(path: str | os.PathLike[str]) -> str:
@@ -93,9 +88,17 @@ def open_video(file: BinaryIO, threads: int) -> Iterator[tuple[Any, Any]]:
     The file stays open. Several containers may read it in turns, from one thread.
     """
     path = file.name
+    if is_animated_webp(file):
+        webp = WebpContainer(file)
+        _check_size(path, webp.stream.codec_context)
+        yield webp, webp.stream
+        return
+    if is_heif_still(path):  # FFmpeg would take its tiles for video tracks
+        raise VideoError(_is_a_picture(path))
     options = {
         "protocol_whitelist": "file",
-        "format_whitelist": _FORMATS,
+        "format_whitelist": DEMUXERS,
+        "codec_whitelist": DECODERS,
     }
     try:
         container = av.open(
@@ -105,10 +108,34 @@ def open_video(file: BinaryIO, threads: int) -> Iterator[tuple[Any, Any]]:
         raise VideoError(_why_not_open(path, error)) from error
     with container:
         stream = _video_track(container, path)
-        stream.codec_context.thread_count = threads
-        stream.codec_context.thread_type = "AUTO"
-        stream.codec_context.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
-        yield container, stream
+        codec = _decoder_of(stream)
+        codec.thread_count = threads
+        codec.thread_type = "AUTO"
+        codec.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE), "codec_whitelist": DECODERS}
+        if codec is stream.codec_context:
+            yield container, stream
+        else:
+            track = _Instead(stream, codec_context=codec)
+            yield _Instead(container, demux=lambda _: container.demux(stream)), track
+
+
+class _Instead:
+    """An object of PyAV with some of its attributes replaced; they cannot be set."""
+
+    def __init__(self, real: Any, **attributes: Any) -> None:
+        self._real = real
+        self.__dict__.update(attributes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def _decoder_of(stream: Any) -> Any:
+    """FFmpeg's own decoders of VP8 and VP9 drop the transparency that WebM keeps beside a frame."""
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
+    if stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
+        return stream.codec_context
+    return av.CodecContext.create(name, "r")
 
 
 def _video_track(container: Any, path: str) -> Any:
@@ -125,17 +152,21 @@ def _video_track(container: Any, path: str) -> Any:
     best = container.streams.best("video")
     track = best if best in tracks else tracks[0]
     codec = track.codec_context
-    if codec is None:
+    if codec is None or codec.name not in VIDEO_DECODERS:
         raise VideoError(
-            f"{name} uses the codec {_codec_code(path)}, which this build cannot decode; "
-            "convert it to H.264."
+            f"{name} uses the codec {codec.name if codec else _codec_code(path)}, which this build "
+            "cannot decode; convert it to H.264."
         )
+    _check_size(path, codec)
+    return track
+
+
+def _check_size(path: str, codec: Any) -> None:
     if max(codec.width, codec.height) > MAX_SIDE:
         raise VideoError(
-            f"{name} has pictures of {codec.width}x{codec.height} pixels; "
+            f"{os.path.basename(path)} has pictures of {codec.width}x{codec.height} pixels; "
             f"make them at most {MAX_SIDE}x{MAX_SIDE}."
         )
-    return track
 
 
 def _codec_code(path: str) -> str:
@@ -154,7 +185,7 @@ def _why_not_open(path: str, error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, av.error.FFmpegError):
         return _not_readable(path, error)
     if is_picture(path):
-        return f"{name} is a picture, not a video; give it as an image."
+        return _is_a_picture(path)
     boxes = _mp4_boxes(path)
     if b"ftyp" in boxes and b"moov" not in boxes:
         return (
@@ -162,6 +193,10 @@ def _why_not_open(path: str, error: Exception) -> str:
             "record or download it again."
         )
     return f"{name} is not a video file this program can read; convert it to mp4 first."
+
+
+def _is_a_picture(path: str) -> str:
+    return f"{os.path.basename(path)} is a picture, not a video; give it as an image."
 
 
 def _not_readable(path: str, error: OSError) -> str:
@@ -185,6 +220,24 @@ def _mp4_boxes(path: str) -> list[bytes]:
                 break
             place += length
     return kinds
+
+
+def is_heif_still(path: str) -> bool:
+    """Whether this is a HEIC or AVIF photo; a film in the same container has a moov box."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    stills = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif")
+    return head[4:8] == b"ftyp" and head[8:12] in stills and b"moov" not in _mp4_boxes(path)
+
+
+def is_encrypted(path: str) -> bool:
+    """Whether the track of a WebM or the codec of an mp4 says so."""
+    with open(path, "rb") as file:
+        head = file.read(1 << 16).split(b"\x1f\x43\xb6\x75")[0]  # what precedes the first cluster
+    if head.startswith(b"\x1a\x45\xdf\xa3"):  # ContentEncodings > ContentEncryption > algorithm
+        mark = rb"\x6d\x80.{1,40}?\x50\x35.{1,8}?\x47[\xe1\xe2\xe7]"
+        return re.search(mark, head, re.DOTALL) is not None
+    return head[4:8] == b"ftyp" and _codec_code(path) == "encv"
 
 
 def is_picture(path: str) -> bool:

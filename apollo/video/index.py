@@ -21,7 +21,7 @@ import numpy as np
 
 from apollo.errors import VideoError
 from apollo.video.clips import VideoInfo
-from apollo.video.container import is_picture, open_video
+from apollo.video.container import is_encrypted, is_picture, open_video
 from apollo.video.display import Screen, pixel_aspect_of
 
 logger = logging.getLogger(__name__)
@@ -65,11 +65,14 @@ def read_index(file: BinaryIO) -> PacketIndex:
     name = os.path.basename(path)
     with open_video(file, threads=1) as (container, stream):
         scan = _scan(container, stream)
+        if scan.is_encrypted or is_encrypted(path):
+            raise VideoError(f"{name} is encrypted; give a copy without copy protection.")
         if not scan.pts:
             if scan.saw_untimed:
                 raise VideoError(f"{name} has no timestamps; put it into mp4 or mkv first.")
             raise VideoError(f"{name} has no video frames; record or convert it again.")
-        if len(scan.pts) == 1 and stream.codec_context.name != "gif" and is_picture(path):
+        is_moving = stream.codec_context.name in ("gif", "apng", "webp")
+        if len(scan.pts) == 1 and not is_moving and is_picture(path):
             raise VideoError(f"{name} is a picture, not a video; give it as an image.")
         if scan.picture_size == (0, 0):
             raise VideoError(
@@ -94,11 +97,13 @@ class _Scan:
     last_duration: int = 0
     saw_untimed: bool = False
     broke_off: bool = False
+    is_encrypted: bool = False
     picture_size: tuple[int, int] = (0, 0)  # width and height, as shown
 
     def add(self, packet: Any) -> None:
         place = self.packets
         self.packets += 1
+        self.is_encrypted |= packet.has_sidedata("encryption_info")
         if packet.pts is None:
             self.saw_untimed = True
             return
