@@ -130,14 +130,14 @@ def test_encrypted_webm_says_so_row_38(tmp_path: Path) -> None:
 
 
 def test_decoders_that_nobody_films_with_are_refused(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "odd.mkv", codec="xwd", pix_fmt="rgb24", frames=2)
-    with pytest.raises(VideoError, match="odd.mkv uses the codec xwd, which this build cannot"):
+    path = write_video(tmp_path / "odd.mov", codec="dpx", pix_fmt="rgb24", frames=2)
+    with pytest.raises(VideoError, match="odd.mov uses the codec dpx, which this build cannot"):
         probe(path)
 
 
 def test_the_lists_reach_ffmpeg(tmp_path: Path) -> None:
     """FFmpeg itself refuses what is not in them, whatever our own checks say."""
-    path = write_video(tmp_path / "odd.mkv", codec="xwd", pix_fmt="rgb24", frames=2)
+    path = write_video(tmp_path / "odd.mov", codec="dpx", pix_fmt="rgb24", frames=2)
     with av.open(str(path), options={"codec_whitelist": DECODERS}) as container:
         stream = container.streams.video[0]
         stream.codec_context.options = {"codec_whitelist": DECODERS}
