@@ -171,7 +171,7 @@ class Viewer:
         """(time_s, thumbnail) of every planned frame, in order."""
         if height_px < 1:
             raise SettingError(f"height_px is {height_px}; choose a height of at least 1 pixel.")
-        with Video(video) as opened:
+        with Video(video, max_read_s=sampling.max_read_s) as opened:
             clips = self.plan(opened.info, sampling)
             for clip, frames in zip(clips, opened.read(clips), strict=True):
                 for frame_id, frame in zip(clip.frame_ids, frames, strict=True):

@@ -93,7 +93,7 @@ def open_video(file: BinaryIO, threads: int) -> Iterator[tuple[Any, Any]]:
         _check_size(path, webp.stream.codec_context)
         yield webp, webp.stream
         return
-    if is_heif_still(path):  # FFmpeg would take its tiles for video tracks
+    if is_heif_still(file):  # FFmpeg would take its tiles for video tracks
         raise VideoError(_is_a_picture(path))
     options = {
         "protocol_whitelist": "file",
@@ -105,9 +105,9 @@ def open_video(file: BinaryIO, threads: int) -> Iterator[tuple[Any, Any]]:
             Cursor(file), options=options, metadata_errors="replace", buffer_size=_BUFFER_BYTES
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(_why_not_open(path, error)) from error
+        raise VideoError(_why_not_open(file, error)) from error
     with container:
-        stream = _video_track(container, path)
+        stream = _video_track(container, file)
         codec = _decoder_of(stream)
         codec.thread_count = threads
         codec.thread_type = "AUTO"
@@ -138,8 +138,8 @@ def _decoder_of(stream: Any) -> Any:
     return av.CodecContext.create(name, "r")
 
 
-def _video_track(container: Any, path: str) -> Any:
-    name = os.path.basename(path)
+def _video_track(container: Any, file: BinaryIO) -> Any:
+    name = os.path.basename(file.name)
     tracks = [
         track
         for track in container.streams.video
@@ -154,10 +154,10 @@ def _video_track(container: Any, path: str) -> Any:
     codec = track.codec_context
     if codec is None or codec.name not in VIDEO_DECODERS:
         raise VideoError(
-            f"{name} uses the codec {codec.name if codec else _codec_code(path)}, which this build "
+            f"{name} uses the codec {codec.name if codec else _codec_code(file)}, which this build "
             "cannot decode; convert it to H.264."
         )
-    _check_size(path, codec)
+    _check_size(file.name, codec)
     return track
 
 
@@ -169,24 +169,25 @@ def _check_size(path: str, codec: Any) -> None:
         )
 
 
-def _codec_code(path: str) -> str:
+def _codec_code(file: BinaryIO) -> str:
     """What the file calls a codec that FFmpeg has no name for: it does not pass that on."""
-    with open(path, "rb") as file:
-        head = file.read(1 << 20)
-        file.seek(max(len(head), os.path.getsize(path) - (1 << 20)))
-        both = head + file.read()
+    file.seek(0)
+    head = file.read(1 << 20)
+    file.seek(max(len(head), os.fstat(file.fileno()).st_size - (1 << 20)))
+    both = head + file.read()
     found = re.search(rb"vide.*?stsd.{12}([!-~]{4})", both, re.DOTALL)  # mp4, mov
     found = found or re.search(rb"(V_[A-Z0-9/_]{2,40})", both)  # mkv, webm
     return found.group(1).decode("ascii") if found else "of an unknown kind"
 
 
-def _why_not_open(path: str, error: Exception) -> str:
+def _why_not_open(file: BinaryIO, error: Exception) -> str:
+    path = file.name
     name = os.path.basename(path)
     if isinstance(error, OSError) and not isinstance(error, av.error.FFmpegError):
         return _not_readable(path, error)
     if is_picture(path):
         return _is_a_picture(path)
-    boxes = _mp4_boxes(path)
+    boxes = _mp4_boxes(file)
     if b"ftyp" in boxes and b"moov" not in boxes:
         return (
             f"{name} is incomplete: its index (moov) is missing, so it was probably cut off; "
@@ -203,41 +204,40 @@ def _not_readable(path: str, error: OSError) -> str:
     return f"{os.path.basename(path)} cannot be read ({error.strerror}); check the file."
 
 
-def _mp4_boxes(path: str) -> list[bytes]:
+def _mp4_boxes(file: BinaryIO) -> list[bytes]:
     """The kinds of the outermost boxes, if the file is an mp4."""
     kinds: list[bytes] = []
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        place = 0
-        while place + 8 <= size and len(kinds) < 100:
-            file.seek(place)
-            head = file.read(16)
-            length = int.from_bytes(head[:4], "big")
-            if length == 1:  # a 64-bit length follows
-                length = int.from_bytes(head[8:16], "big")
-            kinds.append(head[4:8])
-            if length < 8:  # 0 is "up to the end of the file"; less is not an mp4
-                break
-            place += length
+    size = os.fstat(file.fileno()).st_size
+    place = 0
+    while place + 8 <= size and len(kinds) < 100:
+        file.seek(place)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:  # a 64-bit length follows
+            length = int.from_bytes(head[8:16], "big")
+        kinds.append(head[4:8])
+        if length < 8:  # 0 is "up to the end of the file"; less is not an mp4
+            break
+        place += length
     return kinds
 
 
-def is_heif_still(path: str) -> bool:
+def is_heif_still(file: BinaryIO) -> bool:
     """Whether this is a HEIC or AVIF photo; a film in the same container has a moov box."""
-    with open(path, "rb") as file:
-        head = file.read(12)
+    file.seek(0)
+    head = file.read(12)
     stills = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif")
-    return head[4:8] == b"ftyp" and head[8:12] in stills and b"moov" not in _mp4_boxes(path)
+    return head[4:8] == b"ftyp" and head[8:12] in stills and b"moov" not in _mp4_boxes(file)
 
 
-def is_encrypted(path: str) -> bool:
+def is_encrypted(file: BinaryIO) -> bool:
     """Whether the track of a WebM or the codec of an mp4 says so."""
-    with open(path, "rb") as file:
-        head = file.read(1 << 16).split(b"\x1f\x43\xb6\x75")[0]  # what precedes the first cluster
+    file.seek(0)
+    head = file.read(1 << 16).split(b"\x1f\x43\xb6\x75")[0]  # what precedes the first cluster
     if head.startswith(b"\x1a\x45\xdf\xa3"):  # ContentEncodings > ContentEncryption > algorithm
         mark = rb"\x6d\x80.{1,40}?\x50\x35.{1,8}?\x47[\xe1\xe2\xe7]"
         return re.search(mark, head, re.DOTALL) is not None
-    return head[4:8] == b"ftyp" and _codec_code(path) == "encv"
+    return head[4:8] == b"ftyp" and _codec_code(file) == "encv"
 
 
 def is_picture(path: str) -> bool:

@@ -20,6 +20,7 @@ import av
 import numpy as np
 
 from apollo.errors import VideoError
+from apollo.video.budget import Budget
 from apollo.video.container import open_video
 from apollo.video.display import Screen
 from apollo.video.index import PacketIndex, Way, packets_of
@@ -77,14 +78,16 @@ def decode(
     threads: int,
     damage: Damage,
     before: np.ndarray | None = None,
+    budget: Budget | None = None,
 ) -> Iterator[np.ndarray]:
     """The frames (H, W, 3) uint8 of `ids`, each once, in order; `GoSlower` before a wrong one.
 
     `before` is the frame that was given last when this goes on from a `GoSlower`.
     """
+    budget = budget or Budget(damage.name)
     matcher = _Matcher(index, ids, way)
     screen = Screen(index.pixel_aspect)
-    for picture in _pictures(file, index, ids, way, threads, damage):
+    for picture in _pictures(file, index, ids, way, threads, damage, budget):
         if matcher.is_late(picture) and not damage.complaints:
             raise GoSlower(Way.COUNTED)
         for shown, is_lost in matcher.take(picture):
@@ -175,6 +178,7 @@ def _pictures(
     way: Way,
     threads: int,
     damage: Damage,
+    budget: Budget,
 ) -> Iterator[Any]:
     """Decoded pictures in order of display, among them those of `ids`."""
     places = {int(place) for place in index.packet_of_frame[list(ids)]}
@@ -183,11 +187,14 @@ def _pictures(
     else:  # counting needs every picture, whichever packet it came in
         runs = [_Run(0, max(places) if way is Way.WHOLE else 1 << 62, None)]
     with open_video(file, threads) as (container, stream):
-        packets = enumerate(_surviving(packets_of(container, stream), damage))
+        final = int(index.packet_of_frame.max())
+        pictures = sum(min(run.last, final) - run.first + 1 for run in runs)
+        budget.add_pictures(pictures, stream.codec_context.width, stream.codec_context.height)
+        packets = enumerate(_surviving(packets_of(container, stream), damage, budget))
         for run in runs:
             needed = places if index.may_skip and way is not Way.COUNTED else None
-            pictures = _run_pictures(stream.codec_context, packets, run, needed, damage)
-            yield from pictures if run.entry_pts is None else _from_entry(pictures, run.entry_pts)
+            shown = _run_pictures(stream.codec_context, packets, run, needed, damage)
+            yield from shown if run.entry_pts is None else _from_entry(shown, run.entry_pts)
             stream.codec_context.flush_buffers()  # the next run must not see this one's pictures
 
 
@@ -232,10 +239,12 @@ def _decoded(codec: Any, packet: Any, damage: Damage) -> list[Any]:
         return []
 
 
-def _surviving(packets: Iterator[Any], damage: Damage) -> Iterator[Any]:
+def _surviving(packets: Iterator[Any], damage: Damage, budget: Budget) -> Iterator[Any]:
     """The packets up to where the file can no longer be read."""
     try:
-        yield from packets
+        for packet in packets:
+            budget.check_time()
+            yield packet
     except av.error.FFmpegError as error:
         logger.debug("%s: reading stopped: %s", damage.name, error)
         damage.complaints += 1

@@ -65,7 +65,7 @@ def read_index(file: BinaryIO) -> PacketIndex:
     name = os.path.basename(path)
     with open_video(file, threads=1) as (container, stream):
         scan = _scan(container, stream)
-        if scan.is_encrypted or is_encrypted(path):
+        if scan.is_encrypted or is_encrypted(file):
             raise VideoError(f"{name} is encrypted; give a copy without copy protection.")
         if not scan.pts:
             if scan.saw_untimed:

@@ -57,8 +57,7 @@ def _rgb_of_file(source: Any, name: str) -> np.ndarray:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise VideoError(_too_large(name)) from error
     except (OSError, ValueError, SyntaxError, TypeError, EOFError) as error:
-        is_file = isinstance(source, (str, os.PathLike)) and os.path.isfile(source)
-        if is_file and is_heif_still(os.fspath(source)):
+        if _is_heif(source):
             raise VideoError(
                 f'{name} is a HEIC photo; run pip install "apollo-video[heif]" to read it, or '
                 "save it as JPEG."
@@ -66,6 +65,13 @@ def _rgb_of_file(source: Any, name: str) -> np.ndarray:
         raise VideoError(
             f"{name} is not a picture this program can read; save it as JPEG or PNG."
         ) from error
+
+
+def _is_heif(source: Any) -> bool:
+    if not isinstance(source, (str, os.PathLike)) or not os.path.isfile(source):
+        return False
+    with open(source, "rb") as file:
+        return is_heif_still(file)
 
 
 def _formats() -> list[str]:

@@ -22,6 +22,8 @@ import numpy as np
 
 from apollo.data.recent import Recent
 from apollo.errors import SettingError, VideoError
+from apollo.settings import Sampling
+from apollo.video.budget import Budget
 from apollo.video.clips import Clip, VideoInfo
 from apollo.video.container import Cursor, open_file
 from apollo.video.decoding import Damage, GoSlower, decode
@@ -39,13 +41,21 @@ _digests: Recent[str] = Recent(1024)
 class Video:
     """An open video file; a context manager. For one thread at a time.
 
+    Decoding may take `max_read_s` seconds altogether.
+
     `warning` tells what was missing, if anything was.
 
     Raises:
         VideoError: the file cannot be used; in one sentence.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, num_threads: int = 2) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        num_threads: int = 2,
+        max_read_s: float = Sampling.max_read_s,
+    ) -> None:
         self._file = open_file(path)
         self._threads = num_threads
         self._running: weakref.WeakSet[Generator[np.ndarray, None, None]] = weakref.WeakSet()
@@ -63,6 +73,7 @@ class Video:
         except BaseException:
             self._file.close()
             raise
+        self._budget = Budget(os.path.basename(self._file.name), max_read_s)
         self._way = self._index.way
         self.info: VideoInfo = self._index.info
         self.warning = self._index.warning
@@ -121,9 +132,11 @@ class Video:
         last: np.ndarray | None = None
         while wanted:
             left = list(wanted)
-            frames = decode(self._file, self._index, left, self._way, self._threads, damage, last)
+            frames = decode(
+                self._file, self._index, left, self._way, self._threads, damage, last, self._budget
+            )
             try:
-                for last in frames:
+                for last in self._budget.timed(frames):
                     for _ in range(counts[wanted.popleft()]):
                         yield last
             except GoSlower as slower:
