@@ -115,8 +115,9 @@ def open_video(file: BinaryIO, threads: int) -> Iterator[tuple[Any, Any]]:
         if codec is stream.codec_context:
             yield container, stream
         else:
+            demux = functools.partial(container.demux, stream)
             track = _Instead(stream, codec_context=codec)
-            yield _Instead(container, demux=lambda _: container.demux(stream)), track
+            yield _Instead(container, demux=lambda _: demux()), track
 
 
 class _Instead:
