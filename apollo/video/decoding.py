@@ -21,8 +21,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from apollo.errors import VideoError
+from apollo.video.clock import Continuous
 from apollo.video.container import open_video
-from apollo.video.index import PacketIndex, Way, packets_of, quarter_turns
+from apollo.video.index import PacketIndex, Way, quarter_turns
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ def _pictures(
     else:  # counting needs every picture, whichever packet it came in
         runs = [_Run(0, max(places) if way is Way.WHOLE else 1 << 62, None)]
     with open_video(file, threads) as (container, stream):
-        packets = enumerate(_surviving(packets_of(container, stream), damage))
+        packets = enumerate(_surviving(iter(Continuous(container, stream)), damage))
         for run in runs:
             needed = places if index.may_skip and way is not Way.COUNTED else None
             pictures = _run_pictures(stream.codec_context, packets, run, needed, damage)

@@ -8,10 +8,11 @@ read through once instead (0.5 s an hour of video).
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import os
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -19,8 +20,9 @@ import av
 import numpy as np
 
 from apollo.errors import VideoError
-from apollo.video.clips import VideoInfo
+from apollo.video.clock import Clock, Continuous, clock_of, filled_in, offset_of
 from apollo.video.container import is_picture, open_video
+from apollo.video.info import VideoInfo
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,13 @@ logger = logging.getLogger(__name__)
 _MAY_DROP = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp8", "vp9", "av1", "libdav1d"}
 # One packet is one picture, and the decoder knows by itself which ones nothing refers to.
 _MAY_SKIP = {"h264", "hevc", "mpeg1video", "mpeg2video"}
+# Timestamps of these are made up by FFmpeg or written by programs that do not know the order of
+# display: they may follow the order of storage.
+_MAKES_UP = {"avi", "asf", "mxf", "m4v", "mpegvideo", "h264", "hevc", "obu"}
+# Raw streams without a container: nothing but the codec's own header can tell their rate.
+_RAW = {"m4v", "mpegvideo", "h264", "hevc", "vvc", "obu", "mjpeg", "vc1", "h261", "h263"}
+_FIRST_PACKETS = 32  # looked at closely where the order of display is in doubt
+_VOP = b"\0\0\1\xb6"  # begins a picture of MPEG-4 part 2
 
 
 class Way(enum.Enum):
@@ -62,17 +71,17 @@ def read_index(file: BinaryIO) -> PacketIndex:
     name = os.path.basename(path)
     with open_video(file, threads=1) as (container, stream):
         scan = _scan(container, stream)
-        if not scan.pts:
-            if scan.saw_untimed:
-                raise VideoError(f"{name} has no timestamps; put it into mp4 or mkv first.")
+        if not scan.places:
             raise VideoError(f"{name} has no video frames; record or convert it again.")
-        if len(scan.pts) == 1 and stream.codec_context.name != "gif" and is_picture(path):
+        if len(scan.places) == 1 and stream.codec_context.name != "gif" and is_picture(path):
             raise VideoError(f"{name} is a picture, not a video; give it as an image.")
         if scan.picture_size == (0, 0):
             raise VideoError(
                 f"{name} is damaged: none of its frames could be decoded; send the file again."
             )
-        index = _index_of(path, container, stream, scan)
+        is_countable = scan.has_own_pts(container, stream)
+        pictures_pts = None if is_countable else _pictures_pts(file)
+        index = _index_of(path, container, stream, scan, pictures_pts)
     if index.warning:
         logger.warning(index.warning)
     return index
@@ -82,49 +91,85 @@ def read_index(file: BinaryIO) -> PacketIndex:
 class _Scan:
     """What one reading of all packets found."""
 
-    pts: list[int] = field(default_factory=list)  # (F,) as stored
+    pts: list[int | None] = field(default_factory=list)  # (F,) as stored
+    dts: list[int | None] = field(default_factory=list)  # (F,)
     places: list[int] = field(default_factory=list)
     entries: list[int] = field(default_factory=list)
     entry_pts: list[int] = field(default_factory=list)
     packets: int = 0
     corrupt_tail: int = 0
     last_duration: int = 0
-    saw_untimed: bool = False
+    last_pts: int = -(1 << 63)  # of the frame shown last
+    is_in_order: bool = True  # stored as shown, which frames that refer to later ones cannot be
+    first_pictures: list[int] = field(default_factory=list)  # timestamps, as they were decoded
+    is_packed: bool = False  # two pictures in a packet
+    restarts: int = 0
     broke_off: bool = False
     picture_size: tuple[int, int] = (0, 0)  # width and height, upright
 
     def add(self, packet: Any) -> None:
         place = self.packets
         self.packets += 1
-        if packet.pts is None:
-            self.saw_untimed = True
-            return
         if packet.is_discard:  # decoded for those after it, not shown: cut away by an edit list
             return
         self.pts.append(packet.pts)
+        self.dts.append(packet.dts)
         self.places.append(place)
-        self.last_duration = packet.duration or self.last_duration
         self.corrupt_tail = self.corrupt_tail + 1 if packet.is_corrupt else 0
+        if packet.pts is None:
+            return
+        self.is_in_order &= packet.pts > self.last_pts
+        if packet.pts > self.last_pts:
+            self.last_pts = packet.pts
+            self.last_duration = packet.duration or 0
         if packet.is_keyframe:
             self.entries.append(place)
             self.entry_pts.append(packet.pts)
 
-    def look_for_size(self, codec: Any, packet: Any) -> None:
-        """The size must come from a picture: only a decoded picture carries its rotation."""
-        if self.picture_size != (0, 0):
+    def is_made_up(self, container: Any, stream: Any) -> bool:
+        """Whether timestamps follow the order of storage although frames are shown in another."""
+        may_be = container.format.name in _MAKES_UP and None not in self.dts
+        return may_be and stream.codec_context.has_b_frames > 0 and self.is_in_order
+
+    def has_own_pts(self, container: Any, stream: Any) -> bool:
+        """Whether there is a packet with a timestamp for each picture."""
+        is_raw = container.format.name in _RAW and stream.codec_context.has_b_frames > 0
+        has_twins = len(set(self.pts)) < len(self.pts)
+        return not (is_raw or self.is_packed or has_twins or None in self.pts)
+
+    def lasts(self, container: Any, stream: Any) -> int:
+        """How long the frame shown last stays, in ticks; 0 if that is not stored.
+
+        mp4 keeps this with the packet stored last, which may be another.
+        """
+        is_whole = stream.frames == self.packets == len(self.pts) and not self.broke_off
+        if is_whole and "mp4" in container.format.name and stream.duration:
+            first = min(stamp for stamp in self.pts if stamp is not None)
+            return max(self.last_duration, first + stream.duration - self.last_pts)
+        return self.last_duration
+
+    def look(self, codec: Any, packet: Any | None, may_lie: bool) -> None:
+        """Decodes what tells the size and, where packets may lie, their order of display.
+
+        The size must come from a picture: only a decoded picture carries its rotation.
+        """
+        if packet is not None and codec.name == "mpeg4" and self.packets < _FIRST_PACKETS:
+            self.is_packed |= bytes(packet).count(_VOP) > 1
+        in_doubt = (
+            may_lie and codec.has_b_frames and self.is_in_order
+        ) and self.packets < _FIRST_PACKETS
+        if self.picture_size != (0, 0) and not in_doubt:
             return
         try:
             pictures = codec.decode(packet)
         except av.error.FFmpegError:
             return  # a later packet may decode; if none does, the caller says so
-        if pictures:
-            size = (pictures[0].width, pictures[0].height)
-            self.picture_size = size if quarter_turns(pictures[0]) % 2 == 0 else size[::-1]
-
-
-def packets_of(container: Any, stream: Any) -> Iterator[Any]:
-    """The packets in the order they are stored, without the empty one that marks the end."""
-    return (packet for packet in container.demux(stream) if packet.size > 0)
+        for picture in pictures:
+            if self.picture_size == (0, 0):
+                size = (picture.width, picture.height)
+                self.picture_size = size if quarter_turns(picture) % 2 == 0 else size[::-1]
+            if picture.pts is not None:
+                self.first_pictures.append(picture.pts)
 
 
 def quarter_turns(picture: Any) -> int:
@@ -134,37 +179,85 @@ def quarter_turns(picture: Any) -> int:
 
 def _scan(container: Any, stream: Any) -> _Scan:
     scan = _Scan()
+    packets = Continuous(container, stream)
+    may_lie = container.format.name not in _MAKES_UP
     try:
-        for packet in packets_of(container, stream):
-            scan.look_for_size(stream.codec_context, packet)
+        for packet in packets:
+            scan.look(stream.codec_context, packet, may_lie)
             scan.add(packet)
     except av.error.FFmpegError as error:
         logger.debug("reading %s stopped at packet %d: %s", container.name, scan.packets, error)
         scan.broke_off = True
-    scan.look_for_size(stream.codec_context, None)
+    scan.look(stream.codec_context, None, may_lie)
+    scan.restarts = packets.restarts
     if 0 < scan.corrupt_tail < len(scan.pts):  # the file was cut off within these packets
-        del scan.pts[-scan.corrupt_tail :], scan.places[-scan.corrupt_tail :]
+        for kept in (scan.pts, scan.dts, scan.places):
+            del kept[-scan.corrupt_tail :]
+        scan.last_pts = max((stamp for stamp in scan.pts if stamp is not None), default=0)
         scan.broke_off = True
     return scan
 
 
-def _index_of(path: str, container: Any, stream: Any, scan: _Scan) -> PacketIndex:
-    order = np.argsort(np.array(scan.pts, np.int64), kind="stable")
-    frame_pts = np.array(scan.pts, np.int64)[order]  # (F,)
-    places = np.array(scan.places, np.int64)[order]  # (F,)
-    entries, entry_pts = scan.entries, scan.entry_pts
-    if not entries or entries[0] > 0:
-        entries, entry_pts = [0, *entries], [int(frame_pts[0]), *entry_pts]
-    fps, read_s = _rate_and_length(os.path.basename(path), stream, frame_pts, scan)
-    codec = stream.codec_context.name
+def _pictures_pts(file: BinaryIO) -> list[int | None]:
+    """The timestamps of all pictures in order of display. Packets that have none of their own
+    cannot be counted instead: some are half a picture, or none, or two."""
+    found: list[int | None] = []
+    with open_video(file, threads=2) as (container, stream):
+        codec = stream.codec_context
+        with contextlib.suppress(av.error.FFmpegError):  # the first scan has told where it ends
+            for packet in Continuous(container, stream):
+                with contextlib.suppress(av.error.FFmpegError):
+                    found += [picture.pts for picture in codec.decode(packet)]
+        with contextlib.suppress(av.error.FFmpegError):
+            found += [picture.pts for picture in codec.decode(None)]
+    return found
+
+
+def _header_fps(container: Any, stream: Any) -> float:
+    """The rate that is written down: for a raw stream in the codec's header, if anywhere."""
+    rates = [stream.average_rate, stream.codec_context.framerate]
+    return float(next(filter(None, rates[:: -1 if container.format.name in _RAW else 1]), 0))
+
+
+def _index_of(
+    path: str, container: Any, stream: Any, scan: _Scan, pictures_pts: list[int | None] | None
+) -> PacketIndex:
+    name, codec = os.path.basename(path), stream.codec_context.name
+    header_fps = _header_fps(container, stream)
+    if pictures_pts is not None:
+        step = 1 / (header_fps * float(stream.time_base)) if header_fps else 0.0
+        frame_pts = filled_in(pictures_pts, step)  # (F,)
+        places = np.zeros(len(frame_pts), np.int64)
+        entries, entry_pts = [0], [int(frame_pts[0])]
+    else:
+        is_made_up = scan.is_made_up(container, stream)
+        stamps = np.array(scan.dts if is_made_up else scan.pts, np.int64)  # (F,) as stored
+        order = np.argsort(stamps, kind="stable")
+        frame_pts = stamps[order]  # (F,)
+        places = np.array(scan.places, np.int64)[order]  # (F,)
+        entries, entry_pts = scan.entries, scan.entry_pts
+        if not entries or entries[0] > 0:
+            entries, entry_pts = [0, *entries], [int(frame_pts[0]), *entry_pts]
+    clock = clock_of(
+        frame_pts,
+        stream.time_base,
+        last_s=float(scan.lasts(container, stream) * stream.time_base),
+        header_fps=header_fps,
+        offset_s=offset_of(container, float(frame_pts[0] * stream.time_base)),
+    )
+    if clock is None:
+        raise VideoError(f"{name} gives no frame rate; put it into mp4 or mkv first.")
     info = VideoInfo(
         path=path,
-        fps=fps,
+        fps=clock.fps,
         num_frames=len(frame_pts),
-        duration_s=len(frame_pts) / fps,
+        duration_s=clock.end_s,
         width=scan.picture_size[0],
         height=scan.picture_size[1],
         codec=codec,
+        start_s=clock.start_s,
+        starts_s=clock.starts_s,
+        header_fps=header_fps or clock.fps,
     )
     return PacketIndex(
         info=info,
@@ -172,64 +265,52 @@ def _index_of(path: str, container: Any, stream: Any, scan: _Scan) -> PacketInde
         packet_of_frame=places,
         entries=np.array(entries, np.int64),
         entry_pts=np.array(entry_pts, np.int64),
-        way=_way(container, stream, scan, frame_pts),
+        way=Way.COUNTED if pictures_pts is not None else _way(container, stream, scan),
         may_skip=codec in _MAY_SKIP,
-        warning=_warning(container, stream, scan, read_s),
+        warning=_warning(container, stream, scan, clock),
     )
 
 
-def _way(container: Any, stream: Any, scan: _Scan, frame_pts: np.ndarray) -> Way:
+def _way(container: Any, stream: Any, scan: _Scan) -> Way:
     codec = stream.codec_context
-    has_twins = bool(np.any(np.diff(frame_pts) == 0))
-    # AVI stores packets without timestamps; those FFmpeg makes up may follow the stored order.
-    is_made_up = (
-        container.format.name == "avi"
-        and codec.has_b_frames > 0
-        and bool(np.all(np.diff(scan.pts) > 0))
-    )
-    if scan.saw_untimed or has_twins or is_made_up:
+    pictures = scan.first_pictures
+    is_wrong = any(later <= earlier for earlier, later in zip(pictures, pictures[1:], strict=False))
+    if scan.is_made_up(container, stream) or is_wrong:
         return Way.COUNTED
     return Way.FAST if codec.name in _MAY_DROP else Way.WHOLE
 
 
-def _rate_and_length(
-    name: str, stream: Any, frame_pts: np.ndarray, scan: _Scan
-) -> tuple[float, float]:
-    """Frames a second and seconds there are. The container's average rate is what other loaders
-    use; where the timestamps contradict it (some recorders write nonsense) they are right."""
-    base_s = float(stream.time_base)
-    frames = len(frame_pts)
-    shown_s = float(frame_pts[-1] - frame_pts[0]) * base_s
-    last_s = scan.last_duration * base_s
-    if not last_s and frames > 1:
-        last_s = shown_s / (frames - 1)
-    read_s = shown_s + last_s
-    stated = float(stream.average_rate or 0)
-    timed = frames / read_s if read_s > 0 else 0.0
-    if not stated and not timed:
-        raise VideoError(f"{name} gives no frame rate; put it into mp4 or mkv first.")
-    if not stated or (timed and frames > 1 and abs(stated / timed - 1) > 0.05):
-        return timed, read_s
-    return stated, read_s
-
-
-def _warning(container: Any, stream: Any, scan: _Scan, read_s: float) -> str | None:
-    """A sentence if the file promises more than it holds."""
-    promised_s = 0.0
-    if stream.duration:
-        promised_s = float(stream.duration * stream.time_base)
-    elif "DURATION" in stream.metadata:
-        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-        promised_s = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    elif container.duration and len(container.streams) == 1:
-        promised_s = container.duration / av.time_base
+def _warning(container: Any, stream: Any, scan: _Scan, clock: Clock) -> str | None:
+    """A sentence if the file promises more than it holds, or its rate is a guess."""
+    name = os.path.basename(container.name)
+    if container.format.name in _RAW and not stream.codec_context.framerate:
+        return (
+            f"{name} does not say how fast it plays; {clock.fps:g} frames a second are assumed. "
+            "Put it into mp4 or mkv to have its times right."
+        )
+    promised_s = _promised_s(container, stream)
     if scan.broke_off and stream.frames > scan.packets and stream.average_rate:
         promised_s = max(promised_s, float(stream.frames / stream.average_rate))
+    read_s = clock.end_s - clock.start_s
+    if "matroska" in container.format.name:  # its lengths count from 0, not from the first frame
+        read_s = float((scan.last_pts + scan.last_duration) * stream.time_base)
     missing_s = promised_s - read_s
-    name = os.path.basename(container.name)
-    if missing_s > max(0.5, 0.02 * promised_s) or (scan.broke_off and missing_s > 0):
+    is_short = missing_s > max(0.5, 0.02 * promised_s) or (scan.broke_off and missing_s > 0)
+    if is_short and not scan.restarts:  # the length of glued files is anything
         return (
             f"{name} ends early: {read_s:.1f} of {promised_s:.1f} seconds could be read; "
             "send the whole file to have the rest."
         )
     return None
+
+
+def _promised_s(container: Any, stream: Any) -> float:
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    written = re.fullmatch(r"(\d+):(\d+):(\d+(?:[.,]\d+)?)", stream.metadata.get("DURATION", ""))
+    if written:
+        hours, minutes, seconds = written.groups()
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
+    if container.duration and len(container.streams) == 1:
+        return container.duration / av.time_base
+    return 0.0

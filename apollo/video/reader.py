@@ -23,10 +23,11 @@ from PIL import Image
 
 from apollo.data.recent import Recent
 from apollo.errors import SettingError, VideoError
-from apollo.video.clips import Clip, VideoInfo
+from apollo.video.clips import Clip
 from apollo.video.container import Cursor, open_file
 from apollo.video.decoding import Damage, GoSlower, decode
 from apollo.video.index import PacketIndex, read_index
+from apollo.video.info import VideoInfo
 
 logger = logging.getLogger(__name__)
 
