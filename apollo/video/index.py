@@ -292,8 +292,8 @@ def _warning(container: Any, stream: Any, scan: _Scan, clock: Clock) -> str | No
     if scan.broke_off and stream.frames > scan.packets and stream.average_rate:
         promised_s = max(promised_s, float(stream.frames / stream.average_rate))
     read_s = clock.end_s - clock.start_s
-    if "matroska" in container.format.name:  # its lengths count from 0, not from the first frame
-        read_s = float((scan.last_pts + scan.last_duration) * stream.time_base)
+    if {"matroska", "mp4"} & set(container.format.name.split(",")):  # these count from 0
+        read_s = max(read_s, float((scan.last_pts + scan.last_duration) * stream.time_base))
     missing_s = promised_s - read_s
     is_short = missing_s > max(0.5, 0.02 * promised_s) or (scan.broke_off and missing_s > 0)
     if is_short and not scan.restarts:  # the length of glued files is anything
