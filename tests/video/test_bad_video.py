@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from damage_videos import damaged, sound_files
 from make_videos import numbered_frame, read_number, write_sound, write_video
 from PIL import Image
 
@@ -305,3 +306,10 @@ def test_read_image_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(VideoError, match="bomb.png is larger than 8192x8192"):
         read_image(tmp_path / "bomb.png")
+
+
+@pytest.mark.slow
+def test_random_damage_gives_frames_or_a_sentence(tmp_path: Path) -> None:
+    """Row 39: 21 kinds of file, ten sorts of damage; more of them: helpers/damage_videos.py."""
+    found = damaged(sound_files(tmp_path), tmp_path, rounds=10, seed=7)
+    assert found["frames"] > 50 and found["a sentence"] > 30
