@@ -207,7 +207,7 @@ class Apollo:
         pixels: Iterable[Pixels] = ()
         with contextlib.ExitStack() as when_it_fails:
             if video is not None:
-                opened = when_it_fails.enter_context(Video(video))
+                opened = when_it_fails.enter_context(Video(video, max_read_s=sampling.max_read_s))
                 selection = self._viewer.select(
                     opened,
                     sampling,

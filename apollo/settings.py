@@ -45,6 +45,7 @@ class Sampling:
     max_clips: int | None = _setting(None, "never read more clips than this", 1, 100_000)
     start_s: float | None = _setting(None, "read from this second on", 0)
     end_s: float | None = _setting(None, "read up to this second", 0)
+    max_read_s: float = _setting(1800.0, "give up if decoding takes longer, in seconds", 0.1, 1e6)
 
     def __post_init__(self) -> None:
         _check_ranges(self)

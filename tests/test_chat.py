@@ -24,7 +24,7 @@ from asking import (
 from PIL import Image
 
 from apollo.chat import Apollo
-from apollo.errors import PromptError
+from apollo.errors import PromptError, SettingError
 from apollo.events import Done, Reading, Text
 from apollo.model.prompt import build_prompt, image_block, tokenize, video_block
 from apollo.settings import Generation, Sampling
@@ -152,6 +152,12 @@ def test_the_thumbnails_are_the_frames(apollo: Apollo) -> None:
     _, thumbnail = next(apollo.frames(SHORT, height_px=1000))  # no smaller than the frame
     frame = next(read_clips(SHORT, [clip]))[0]
     assert np.array_equal(np.asarray(thumbnail), frame)
+
+
+def test_thumbnails_without_height_are_refused_row_84(apollo: Apollo) -> None:
+    for height_px in (0, -5):
+        with pytest.raises(SettingError, match=f"height_px is {height_px}; choose a height of at"):
+            list(apollo.frames(SHORT, height_px=height_px))
 
 
 def test_covered_seconds(apollo: Apollo) -> None:

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from apollo.errors import SettingError
 from apollo.model.causal_lm import ApolloForCausalLM, Pixels
 from apollo.model.prompt import image_block, video_block
 from apollo.model.token_cache import TokenCache
@@ -170,7 +171,9 @@ class Viewer:
         self, video: str | os.PathLike[str], sampling: Sampling, height_px: int
     ) -> Iterator[tuple[float, Image.Image]]:
         """(time_s, thumbnail) of every planned frame, in order."""
-        with Video(video) as opened:
+        if height_px < 1:
+            raise SettingError(f"height_px is {height_px}; choose a height of at least 1 pixel.")
+        with Video(video, max_read_s=sampling.max_read_s) as opened:
             clips = self.plan(opened.info, sampling)
             for clip, frames in zip(clips, opened.read(clips), strict=True):
                 for frame_id, frame in zip(clip.frame_ids, frames, strict=True):

@@ -63,8 +63,8 @@ def offset_of(container: Any, first_s: float) -> float:
     """Seconds between the first sound, if it comes first, and the first frame."""
     sounds_s = [
         float(track.start_time * track.time_base)
-        for track in container.streams.audio
-        if track.start_time is not None and track.time_base
+        for track in container.streams
+        if track.type == "audio" and track.start_time is not None and track.time_base
     ]
     return max(0.0, first_s - min(sounds_s, default=first_s))
 

@@ -1,7 +1,7 @@
 """One pass over a file's packets that decodes the wanted frames and as little else as possible.
 
 In: an open file, its `PacketIndex` and ascending frame numbers. Out: those frames, RGB (H, W, 3)
-uint8, upright.
+uint8, as `display.py` shows them.
 The odd parts: pictures that nobody asked for and nothing refers to are not decoded, and packets
 after the last wanted frame before a keyframe are not sent to the decoder at all. Packets are
 passed over rather than seeked past, because some containers land late. What decides is the
@@ -18,12 +18,13 @@ from typing import Any, BinaryIO
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from apollo.errors import VideoError
+from apollo.video.budget import Budget
 from apollo.video.clock import Continuous
 from apollo.video.container import open_video
-from apollo.video.index import PacketIndex, Way, quarter_turns
+from apollo.video.display import Screen
+from apollo.video.index import PacketIndex, Way
 
 logger = logging.getLogger(__name__)
 
@@ -78,23 +79,25 @@ def decode(
     threads: int,
     damage: Damage,
     before: np.ndarray | None = None,
+    budget: Budget | None = None,
 ) -> Iterator[np.ndarray]:
     """The frames (H, W, 3) uint8 of `ids`, each once, in order; `GoSlower` before a wrong one.
 
     `before` is the frame that was given last when this goes on from a `GoSlower`.
     """
+    budget = budget or Budget(damage.name)
     matcher = _Matcher(index, ids, way)
-    converter = VideoReformatter()
-    for picture in _pictures(file, index, ids, way, threads, damage):
+    screen = Screen(index.pixel_aspect)
+    for picture in _pictures(file, index, ids, way, threads, damage, budget):
         if matcher.is_late(picture) and not damage.complaints:
             raise GoSlower(Way.COUNTED)
         for shown, is_lost in matcher.take(picture):
             if is_lost:
                 damage.add_lost()
-            yield _upright_rgb(converter, shown)
+            yield screen.show(shown)
     for shown in matcher.rest():
         damage.add_lost()
-        yield _upright_rgb(converter, shown)
+        yield screen.show(shown)
     if matcher.saw_picture:
         return
     if before is None:
@@ -176,6 +179,7 @@ def _pictures(
     way: Way,
     threads: int,
     damage: Damage,
+    budget: Budget,
 ) -> Iterator[Any]:
     """Decoded pictures in order of display, among them those of `ids`."""
     places = {int(place) for place in index.packet_of_frame[list(ids)]}
@@ -184,11 +188,14 @@ def _pictures(
     else:  # counting needs every picture, whichever packet it came in
         runs = [_Run(0, max(places) if way is Way.WHOLE else 1 << 62, None)]
     with open_video(file, threads) as (container, stream):
-        packets = enumerate(_surviving(iter(Continuous(container, stream)), damage))
+        final = int(index.packet_of_frame.max())
+        pictures = sum(min(run.last, final) - run.first + 1 for run in runs)
+        budget.add_pictures(pictures, stream.codec_context.width, stream.codec_context.height)
+        packets = enumerate(_surviving(iter(Continuous(container, stream)), damage, budget))
         for run in runs:
             needed = places if index.may_skip and way is not Way.COUNTED else None
-            pictures = _run_pictures(stream.codec_context, packets, run, needed, damage)
-            yield from pictures if run.entry_pts is None else _from_entry(pictures, run.entry_pts)
+            shown = _run_pictures(stream.codec_context, packets, run, needed, damage)
+            yield from shown if run.entry_pts is None else _from_entry(shown, run.entry_pts)
             stream.codec_context.flush_buffers()  # the next run must not see this one's pictures
 
 
@@ -233,16 +240,12 @@ def _decoded(codec: Any, packet: Any, damage: Damage) -> list[Any]:
         return []
 
 
-def _surviving(packets: Iterator[Any], damage: Damage) -> Iterator[Any]:
+def _surviving(packets: Iterator[Any], damage: Damage, budget: Budget) -> Iterator[Any]:
     """The packets up to where the file can no longer be read."""
     try:
-        yield from packets
+        for packet in packets:
+            budget.check_time()
+            yield packet
     except av.error.FFmpegError as error:
         logger.debug("%s: reading stopped: %s", damage.name, error)
         damage.complaints += 1
-
-
-def _upright_rgb(converter: VideoReformatter, picture: Any) -> np.ndarray:
-    rgb = converter.reformat(picture, format="rgb24").to_ndarray()  # (h, w, 3)
-    turns = quarter_turns(picture)
-    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb  # (H, W, 3)

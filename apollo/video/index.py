@@ -14,6 +14,7 @@ import logging
 import os
 import re
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, BinaryIO
 
 import av
@@ -21,7 +22,8 @@ import numpy as np
 
 from apollo.errors import VideoError
 from apollo.video.clock import Clock, Continuous, clock_of, filled_in, offset_of
-from apollo.video.container import is_picture, open_video
+from apollo.video.container import is_encrypted, is_picture, open_video
+from apollo.video.display import Screen, pixel_aspect_of
 from apollo.video.info import VideoInfo
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class PacketIndex:
     way: Way
     may_skip: bool
     warning: str | None
+    pixel_aspect: Fraction  # width over height
 
 
 def read_index(file: BinaryIO) -> PacketIndex:
@@ -71,9 +74,12 @@ def read_index(file: BinaryIO) -> PacketIndex:
     name = os.path.basename(path)
     with open_video(file, threads=1) as (container, stream):
         scan = _scan(container, stream)
+        if scan.is_encrypted or is_encrypted(file):
+            raise VideoError(f"{name} is encrypted; give a copy without copy protection.")
         if not scan.places:
             raise VideoError(f"{name} has no video frames; record or convert it again.")
-        if len(scan.places) == 1 and stream.codec_context.name != "gif" and is_picture(path):
+        is_moving = stream.codec_context.name in ("gif", "apng", "webp")
+        if len(scan.places) == 1 and not is_moving and is_picture(path):
             raise VideoError(f"{name} is a picture, not a video; give it as an image.")
         if scan.picture_size == (0, 0):
             raise VideoError(
@@ -105,11 +111,13 @@ class _Scan:
     is_packed: bool = False  # two pictures in a packet
     restarts: int = 0
     broke_off: bool = False
-    picture_size: tuple[int, int] = (0, 0)  # width and height, upright
+    is_encrypted: bool = False
+    picture_size: tuple[int, int] = (0, 0)  # width and height, as shown
 
     def add(self, packet: Any) -> None:
         place = self.packets
         self.packets += 1
+        self.is_encrypted |= packet.has_sidedata("encryption_info")
         if packet.is_discard:  # decoded for those after it, not shown: cut away by an edit list
             return
         self.pts.append(packet.pts)
@@ -148,11 +156,12 @@ class _Scan:
             return max(self.last_duration, first + stream.duration - self.last_pts)
         return self.last_duration
 
-    def look(self, codec: Any, packet: Any | None, may_lie: bool) -> None:
+    def look(self, stream: Any, packet: Any | None, may_lie: bool) -> None:
         """Decodes what tells the size and, where packets may lie, their order of display.
 
         The size must come from a picture: only a decoded picture carries its rotation.
         """
+        codec = stream.codec_context
         if packet is not None and codec.name == "mpeg4" and self.packets < _FIRST_PACKETS:
             self.is_packed |= bytes(packet).count(_VOP) > 1
         in_doubt = (
@@ -166,15 +175,9 @@ class _Scan:
             return  # a later packet may decode; if none does, the caller says so
         for picture in pictures:
             if self.picture_size == (0, 0):
-                size = (picture.width, picture.height)
-                self.picture_size = size if quarter_turns(picture) % 2 == 0 else size[::-1]
+                self.picture_size = Screen(pixel_aspect_of(stream)).size_of(picture)
             if picture.pts is not None:
                 self.first_pictures.append(picture.pts)
-
-
-def quarter_turns(picture: Any) -> int:
-    """How often the picture is to be turned left by 90 degrees to stand upright."""
-    return round(picture.rotation / 90) % 4
 
 
 def _scan(container: Any, stream: Any) -> _Scan:
@@ -183,12 +186,12 @@ def _scan(container: Any, stream: Any) -> _Scan:
     may_lie = container.format.name not in _MAKES_UP
     try:
         for packet in packets:
-            scan.look(stream.codec_context, packet, may_lie)
+            scan.look(stream, packet, may_lie)
             scan.add(packet)
     except av.error.FFmpegError as error:
         logger.debug("reading %s stopped at packet %d: %s", container.name, scan.packets, error)
         scan.broke_off = True
-    scan.look(stream.codec_context, None, may_lie)
+    scan.look(stream, None, may_lie)
     scan.restarts = packets.restarts
     if 0 < scan.corrupt_tail < len(scan.pts):  # the file was cut off within these packets
         for kept in (scan.pts, scan.dts, scan.places):
@@ -268,6 +271,7 @@ def _index_of(
         way=Way.COUNTED if pictures_pts is not None else _way(container, stream, scan),
         may_skip=codec in _MAY_SKIP,
         warning=_warning(container, stream, scan, clock),
+        pixel_aspect=pixel_aspect_of(stream),
     )
 
 

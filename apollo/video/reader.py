@@ -14,18 +14,20 @@ import logging
 import os
 import weakref
 from collections import Counter, deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from apollo.data.recent import Recent
 from apollo.errors import SettingError, VideoError
+from apollo.settings import Sampling
+from apollo.video.budget import Budget
 from apollo.video.clips import Clip
 from apollo.video.container import Cursor, open_file
 from apollo.video.decoding import Damage, GoSlower, decode
+from apollo.video.display import fit_into
 from apollo.video.index import PacketIndex, read_index
 from apollo.video.info import VideoInfo
 
@@ -40,13 +42,21 @@ _digests: Recent[str] = Recent(1024)
 class Video:
     """An open video file; a context manager. For one thread at a time.
 
+    Decoding may take `max_read_s` seconds altogether.
+
     `warning` tells what was missing, if anything was.
 
     Raises:
         VideoError: the file cannot be used; in one sentence.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, num_threads: int = 2) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        num_threads: int = 2,
+        max_read_s: float = Sampling.max_read_s,
+    ) -> None:
         self._file = open_file(path)
         self._threads = num_threads
         self._running: weakref.WeakSet[Generator[np.ndarray, None, None]] = weakref.WeakSet()
@@ -64,6 +74,7 @@ class Video:
         except BaseException:
             self._file.close()
             raise
+        self._budget = Budget(os.path.basename(self._file.name), max_read_s)
         self._way = self._index.way
         self.info: VideoInfo = self._index.info
         self.warning = self._index.warning
@@ -122,9 +133,11 @@ class Video:
         last: np.ndarray | None = None
         while wanted:
             left = list(wanted)
-            frames = decode(self._file, self._index, left, self._way, self._threads, damage, last)
+            frames = decode(
+                self._file, self._index, left, self._way, self._threads, damage, last, self._budget
+            )
             try:
-                for last in frames:
+                for last in self._budget.timed(frames):
                     for _ in range(counts[wanted.popleft()]):
                         yield last
             except GoSlower as slower:
@@ -154,17 +167,12 @@ class Video:
 
     def _read(self, clips: Sequence[Clip]) -> Generator[np.ndarray, None, None]:
         uses = Counter(i for clip in clips for i in clip.frame_ids)  # not yet handed out
-        at_hand: dict[int, np.ndarray] = {}
         ids = sorted(uses)
         frames = self.frames(ids)
-        coming = iter(ids)
+        coming = zip(ids, frames, strict=True)
+        at_hand: dict[int, np.ndarray] = {}
         for clip in clips:
-            while not all(i in at_hand for i in clip.frame_ids):
-                at_hand[next(coming)] = next(frames)
-            yield _stack([at_hand[i] for i in clip.frame_ids])
-            uses.subtract(clip.frame_ids)
-            for i in [i for i in at_hand if uses[i] == 0]:
-                del at_hand[i]
+            yield _filled(clip, coming, at_hand, uses)
         for _ in frames:  # run to the end, so that damage is reported
             raise AssertionError("a frame was read that no clip wants")
 
@@ -183,15 +191,27 @@ def read_clips(
         yield from video.read(clips, backend=backend)
 
 
-def _stack(frames: list[np.ndarray]) -> np.ndarray:
-    """(T, H, W, 3); where the picture size changes inside a clip, the first frame's size."""
-    height, width = frames[0].shape[:2]
-    clip = np.empty((len(frames), height, width, 3), np.uint8)
-    for i, frame in enumerate(frames):
-        if frame.shape[:2] != (height, width):
-            frame = np.asarray(Image.fromarray(frame).resize((width, height)))
-        clip[i] = frame
-    return clip
+def _filled(
+    clip: Clip,
+    coming: Iterator[tuple[int, np.ndarray]],
+    at_hand: dict[int, np.ndarray],
+    uses: Counter[int],
+) -> np.ndarray:
+    """(T, H, W, 3), each frame copied in as it comes; all get the first one's size."""
+    shown: np.ndarray | None = None
+    for place, wanted in enumerate(clip.frame_ids):
+        while wanted not in at_hand:
+            number, frame = next(coming)
+            at_hand[number] = frame
+        frame = at_hand[wanted]
+        if shown is None:
+            shown = np.empty((len(clip.frame_ids), *frame.shape), np.uint8)
+        fit_into(frame, shown[place])
+        uses[wanted] -= 1
+        if not uses[wanted]:
+            del at_hand[wanted]
+    assert shown is not None, "a clip has frames"
+    return shown
 
 
 def _import_decord() -> Any:

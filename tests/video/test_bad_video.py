@@ -278,7 +278,7 @@ def test_read_image_from_file_image_and_array(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "a.png")
     for source in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(pixels), pixels):
         np.testing.assert_array_equal(read_image(source), pixels)
-    with_alpha = np.dstack([pixels, np.full(pixels.shape[:2], 9, np.uint8)])
+    with_alpha = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
     np.testing.assert_array_equal(read_image(with_alpha), pixels)
     assert read_image(pixels[..., 0]).shape == pixels.shape
     assert read_image(Image.fromarray(pixels).convert("L")).shape == pixels.shape
