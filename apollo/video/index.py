@@ -8,12 +8,11 @@ read through once instead (0.5 s an hour of video).
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import logging
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, BinaryIO
 
@@ -21,10 +20,11 @@ import av
 import numpy as np
 
 from apollo.errors import VideoError
-from apollo.video.clock import Clock, Continuous, clock_of, filled_in, offset_of
+from apollo.video.clock import Clock, clock_of, filled_in, offset_of
 from apollo.video.container import is_encrypted, is_picture, open_video
-from apollo.video.display import Screen, pixel_aspect_of
+from apollo.video.display import pixel_aspect_of
 from apollo.video.info import VideoInfo
+from apollo.video.scan import RAW, Scan, pictures_of, scan_packets
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +32,6 @@ logger = logging.getLogger(__name__)
 _MAY_DROP = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp8", "vp9", "av1", "libdav1d"}
 # One packet is one picture, and the decoder knows by itself which ones nothing refers to.
 _MAY_SKIP = {"h264", "hevc", "mpeg1video", "mpeg2video"}
-# Timestamps of these are made up by FFmpeg or written by programs that do not know the order of
-# display: they may follow the order of storage.
-_MAKES_UP = {"avi", "asf", "mxf", "m4v", "mpegvideo", "h264", "hevc", "obu"}
-# Raw streams without a container: nothing but the codec's own header can tell their rate.
-_RAW = {"m4v", "mpegvideo", "h264", "hevc", "vvc", "obu", "mjpeg", "vc1", "h261", "h263"}
-_FIRST_PACKETS = 32  # looked at closely where the order of display is in doubt
-_VOP = b"\0\0\1\xb6"  # begins a picture of MPEG-4 part 2
 
 
 class Way(enum.Enum):
@@ -73,7 +66,7 @@ def read_index(file: BinaryIO) -> PacketIndex:
     path = file.name
     name = os.path.basename(path)
     with open_video(file, threads=1) as (container, stream):
-        scan = _scan(container, stream)
+        scan = scan_packets(container, stream)
         if scan.is_encrypted or is_encrypted(file):
             raise VideoError(f"{name} is encrypted; give a copy without copy protection.")
         if not scan.places:
@@ -86,144 +79,21 @@ def read_index(file: BinaryIO) -> PacketIndex:
                 f"{name} is damaged: none of its frames could be decoded; send the file again."
             )
         is_countable = scan.has_own_pts(container, stream)
-        pictures_pts = None if is_countable else _pictures_pts(file)
+        pictures_pts = None if is_countable else pictures_of(file, scan.packets)
         index = _index_of(path, container, stream, scan, pictures_pts)
     if index.warning:
         logger.warning(index.warning)
     return index
 
 
-@dataclass
-class _Scan:
-    """What one reading of all packets found."""
-
-    pts: list[int | None] = field(default_factory=list)  # (F,) as stored
-    dts: list[int | None] = field(default_factory=list)  # (F,)
-    places: list[int] = field(default_factory=list)
-    entries: list[int] = field(default_factory=list)
-    entry_pts: list[int] = field(default_factory=list)
-    packets: int = 0
-    corrupt_tail: int = 0
-    last_duration: int = 0
-    last_pts: int = -(1 << 63)  # of the frame shown last
-    is_in_order: bool = True  # stored as shown, which frames that refer to later ones cannot be
-    first_pictures: list[int] = field(default_factory=list)  # timestamps, as they were decoded
-    is_packed: bool = False  # two pictures in a packet
-    restarts: int = 0
-    broke_off: bool = False
-    is_encrypted: bool = False
-    picture_size: tuple[int, int] = (0, 0)  # width and height, as shown
-
-    def add(self, packet: Any) -> None:
-        place = self.packets
-        self.packets += 1
-        self.is_encrypted |= packet.has_sidedata("encryption_info")
-        if packet.is_discard:  # decoded for those after it, not shown: cut away by an edit list
-            return
-        self.pts.append(packet.pts)
-        self.dts.append(packet.dts)
-        self.places.append(place)
-        self.corrupt_tail = self.corrupt_tail + 1 if packet.is_corrupt else 0
-        if packet.pts is None:
-            return
-        self.is_in_order &= packet.pts > self.last_pts
-        if packet.pts > self.last_pts:
-            self.last_pts = packet.pts
-            self.last_duration = packet.duration or 0
-        if packet.is_keyframe:
-            self.entries.append(place)
-            self.entry_pts.append(packet.pts)
-
-    def is_made_up(self, container: Any, stream: Any) -> bool:
-        """Whether timestamps follow the order of storage although frames are shown in another."""
-        may_be = container.format.name in _MAKES_UP and None not in self.dts
-        return may_be and stream.codec_context.has_b_frames > 0 and self.is_in_order
-
-    def has_own_pts(self, container: Any, stream: Any) -> bool:
-        """Whether there is a packet with a timestamp for each picture."""
-        is_raw = container.format.name in _RAW and stream.codec_context.has_b_frames > 0
-        has_twins = len(set(self.pts)) < len(self.pts)
-        return not (is_raw or self.is_packed or has_twins or None in self.pts)
-
-    def lasts(self, container: Any, stream: Any) -> int:
-        """How long the frame shown last stays, in ticks; 0 if that is not stored.
-
-        mp4 keeps this with the packet stored last, which may be another.
-        """
-        is_whole = stream.frames == self.packets == len(self.pts) and not self.broke_off
-        if is_whole and "mp4" in container.format.name and stream.duration:
-            first = min(stamp for stamp in self.pts if stamp is not None)
-            return max(self.last_duration, first + stream.duration - self.last_pts)
-        return self.last_duration
-
-    def look(self, stream: Any, packet: Any | None, may_lie: bool) -> None:
-        """Decodes what tells the size and, where packets may lie, their order of display.
-
-        The size must come from a picture: only a decoded picture carries its rotation.
-        """
-        codec = stream.codec_context
-        if packet is not None and codec.name == "mpeg4" and self.packets < _FIRST_PACKETS:
-            self.is_packed |= bytes(packet).count(_VOP) > 1
-        in_doubt = (
-            may_lie and codec.has_b_frames and self.is_in_order
-        ) and self.packets < _FIRST_PACKETS
-        if self.picture_size != (0, 0) and not in_doubt:
-            return
-        try:
-            pictures = codec.decode(packet)
-        except av.error.FFmpegError:
-            return  # a later packet may decode; if none does, the caller says so
-        for picture in pictures:
-            if self.picture_size == (0, 0):
-                self.picture_size = Screen(pixel_aspect_of(stream)).size_of(picture)
-            if picture.pts is not None:
-                self.first_pictures.append(picture.pts)
-
-
-def _scan(container: Any, stream: Any) -> _Scan:
-    scan = _Scan()
-    packets = Continuous(container, stream)
-    may_lie = container.format.name not in _MAKES_UP
-    try:
-        for packet in packets:
-            scan.look(stream, packet, may_lie)
-            scan.add(packet)
-    except av.error.FFmpegError as error:
-        logger.debug("reading %s stopped at packet %d: %s", container.name, scan.packets, error)
-        scan.broke_off = True
-    scan.look(stream, None, may_lie)
-    scan.restarts = packets.restarts
-    if 0 < scan.corrupt_tail < len(scan.pts):  # the file was cut off within these packets
-        for kept in (scan.pts, scan.dts, scan.places):
-            del kept[-scan.corrupt_tail :]
-        scan.last_pts = max((stamp for stamp in scan.pts if stamp is not None), default=0)
-        scan.broke_off = True
-    return scan
-
-
-def _pictures_pts(file: BinaryIO) -> list[int | None]:
-    """The timestamps of all pictures in order of display. Packets that have none of their own
-    cannot be counted instead: some are half a picture, or none, or two."""
-    found: list[int | None] = []
-    with open_video(file, threads=2) as (container, stream):
-        codec = stream.codec_context
-        with contextlib.suppress(av.error.FFmpegError):  # the first scan has told where it ends
-            for packet in Continuous(container, stream):
-                with contextlib.suppress(av.error.FFmpegError):
-                    found += [picture.pts for picture in codec.decode(packet)]
-        with contextlib.suppress(av.error.FFmpegError):
-            found += [picture.pts for picture in codec.decode(None)]
-    return found
-
-
 def _header_fps(container: Any, stream: Any) -> float:
     """The rate that is written down: for a raw stream in the codec's header, if anywhere."""
     rates = [stream.average_rate, stream.codec_context.framerate]
-    return float(next(filter(None, rates[:: -1 if container.format.name in _RAW else 1]), 0))
+    return float(next(filter(None, rates[:: -1 if container.format.name in RAW else 1]), 0))
 
 
 def _index_of(
-    path: str, container: Any, stream: Any, scan: _Scan, pictures_pts: list[int | None] | None
+    path: str, container: Any, stream: Any, scan: Scan, pictures_pts: list[int | None] | None
 ) -> PacketIndex:
     name, codec = os.path.basename(path), stream.codec_context.name
     header_fps = _header_fps(container, stream)
@@ -275,7 +145,7 @@ def _index_of(
     )
 
 
-def _way(container: Any, stream: Any, scan: _Scan) -> Way:
+def _way(container: Any, stream: Any, scan: Scan) -> Way:
     codec = stream.codec_context
     pictures = scan.first_pictures
     is_wrong = any(later <= earlier for earlier, later in zip(pictures, pictures[1:], strict=False))
@@ -284,10 +154,10 @@ def _way(container: Any, stream: Any, scan: _Scan) -> Way:
     return Way.FAST if codec.name in _MAY_DROP else Way.WHOLE
 
 
-def _warning(container: Any, stream: Any, scan: _Scan, clock: Clock) -> str | None:
+def _warning(container: Any, stream: Any, scan: Scan, clock: Clock) -> str | None:
     """A sentence if the file promises more than it holds, or its rate is a guess."""
     name = os.path.basename(container.name)
-    if container.format.name in _RAW and not stream.codec_context.framerate:
+    if container.format.name in RAW and not stream.codec_context.framerate:
         return (
             f"{name} does not say how fast it plays; {clock.fps:g} frames a second are assumed. "
             "Put it into mp4 or mkv to have its times right."
