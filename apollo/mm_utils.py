@@ -55,18 +55,19 @@ class ApolloMMLoader:
     def load_video(self, video_path: str | os.PathLike[str]) -> tuple[list[torch.Tensor], str]:
         """Per tower (N, ...) pixels, and the text with N * num_repeat_token slots."""
         info = probe(video_path)
+        duration_s = info.num_frames / info.header_fps  # the original knew no other time
         ids, times = original_clip_indices(
-            info.duration_s,
+            duration_s,
             info.num_frames,
-            info.fps,
+            info.header_fps,
             self.clip_duration,
             self.frames_per_clip,
-            self._sampling_ratio(info.duration_s),
+            self._sampling_ratio(duration_s),
         )
         clips = [Clip(tuple(i), *t) for i, t in zip(ids, times, strict=True)]
         text = video_block(
             clips,
-            duration_s=info.duration_s,
+            duration_s=duration_s,
             clip_duration_s=self.clip_duration,
             tokens_per_clip=self.num_repeat_token,
         )

@@ -116,9 +116,9 @@ class Answerer:
         """One clip that is only the frame in the middle of the video, or of the range."""
         info = video.info
         end_s = min(sampling.end_s or info.duration_s, info.duration_s)
-        middle_s = ((sampling.start_s or 0.0) + end_s) / 2
-        centre = min(int(middle_s * info.fps), info.num_frames - 1)
-        time_s = centre / info.fps
+        middle_s = (max(info.start_s, sampling.start_s or 0.0) + end_s) / 2
+        centre = info.frame_at(middle_s)
+        time_s = info.time_of(centre)
         clips = [Clip((centre,) * sampling.frames_per_clip, time_s, time_s)]
         return self._viewer.selection(video, clips, sampling)
 

@@ -25,7 +25,8 @@ from apollo.model.causal_lm import ApolloForCausalLM, Pixels
 from apollo.model.prompt import image_block, video_block
 from apollo.model.token_cache import TokenCache
 from apollo.settings import Sampling
-from apollo.video.clips import Clip, VideoInfo, clip_budget, plan_clips
+from apollo.video.clips import Clip, clip_budget, plan_clips
+from apollo.video.info import VideoInfo
 from apollo.video.picture import read_image
 from apollo.video.reader import Video
 
@@ -101,12 +102,13 @@ class Viewer:
             clip_duration_s=clip_duration_s,
             tokens_per_clip=self.model.config.tokens_per_clip,
         )
+        start_s = max(info.start_s, sampling.start_s or 0.0)
         end_s = min(info.duration_s, sampling.end_s or info.duration_s)
         return Selection(
             block,
             len(clips),
             clips,
-            covered_s=min(len(clips) * clip_duration_s, end_s - (sampling.start_s or 0.0)),
+            covered_s=min(len(clips) * clip_duration_s, end_s - start_s),
             note=self._note(info, clips, sampling),
             key=(self.model.vision_key, video.digest, tuple(clip.frame_ids for clip in clips)),
         )
@@ -177,4 +179,4 @@ class Viewer:
                 for frame_id, frame in zip(clip.frame_ids, frames, strict=True):
                     picture = Image.fromarray(frame)
                     picture.thumbnail((10 * height_px, height_px))
-                    yield frame_id / opened.info.fps, picture
+                    yield opened.info.time_of(frame_id), picture

@@ -25,7 +25,7 @@ from apollo.data.json_lines import located_values
 from apollo.errors import DataError, SettingError, VideoError
 from apollo.model.prompt import ROLES
 from apollo.train.stage import POLICIES
-from apollo.video.clips import VideoInfo
+from apollo.video.info import VideoInfo
 from apollo.video.picture import read_image
 from apollo.video.reader import probe
 

@@ -1,7 +1,7 @@
 """Which frames of a video are read, as clips: numbers in, numbers out, no decoding.
 
 In: a `VideoInfo` and how densely to read. Out: a list of `Clip`s in order of time, each with the
-numbers of its frames and the times of the first and the last of them.
+numbers of its frames and the times at which the first and the last of them are looked at.
 The odd part: the released models were trained with one particular way of placing clips, which is
 right for most videos and loses the end, or all, of others. `plan_clips` keeps its result wherever
 it is right; `original_clip_indices` is that way as it was, for scripts written against it.
@@ -14,30 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apollo.errors import SettingError, VideoError
+from apollo.video.info import VideoInfo
 
 _NOISE = 1e-9  # what float arithmetic may add to a whole number
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What is known of a video before a frame is decoded.
-
-    `fps` is the average rate and `duration_s` is `num_frames / fps`, also when the rate varies;
-    `width` and `height` are those of the upright picture.
-    """
-
-    path: str
-    fps: float
-    num_frames: int
-    duration_s: float
-    width: int
-    height: int
-    codec: str
+_TICKS_PER_S = 600  # a varying rate is planned on these: whole numbers at 24, 25, 30 and 60 fps
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip: the frames to read and the times of the first and the last of them."""
+    """One clip: the frames to read and the times at which the first and the last are looked at.
+
+    Where the rate is constant these are the times at which the frames appear.
+    """
 
     frame_ids: tuple[int, ...]  # (T,)
     start_s: float
@@ -86,20 +74,23 @@ def plan_clips(
     One more difference: a duration that is a whole number of clips up to 1e-9 is that number;
     float noise does not add a clip. A range is planned like a video of its own; the times of its
     clips stay those of the whole video.
+
+    Where the rate varies, moments are planned in the same way, as if there were a frame at each
+    tick, and the frame on screen at each of them is read: one that stays is in several clips.
     """
     _check(info, clip_duration_s, frames_per_clip, max_clips)
-    first, stop, range_s = _range(info, start_s, end_s)
-    count = max(1, math.ceil(range_s / clip_duration_s - _NOISE))
+    start, end = _range(info, start_s, end_s)
+    count = max(1, math.ceil((end - start) / clip_duration_s - _NOISE))
     count = min(count, max_clips or count)
-    grid = _Grid(stop - first, info.fps, clip_duration_s, frames_per_clip)
-    planned = _original_indices(grid, count)
-    if not _is_right(grid, planned):
-        planned = _spread_indices(grid, count)
-    clips = []
-    for ids in planned:
-        frame_ids = tuple(first + i for i in ids)
-        clips.append(Clip(frame_ids, frame_ids[0] / info.fps, frame_ids[-1] / info.fps))
-    return clips
+    if info.starts_s is not None:
+        ticks = max(1, round((end - start) * _TICKS_PER_S))
+        grid = _Grid(ticks, _TICKS_PER_S, clip_duration_s, frames_per_clip)
+        moments = [[start + i / _TICKS_PER_S for i in ids] for ids in _planned(grid, count)]
+        return [Clip(tuple(map(info.frame_at, at)), at[0], at[-1]) for at in moments]
+    first, last = info.frame_at(start), info.frame_at(end - 2e-6)  # the end itself is not in it
+    grid = _Grid(last + 1 - first, info.fps, clip_duration_s, frames_per_clip)
+    frame_ids = [tuple(first + i for i in ids) for ids in _planned(grid, count)]
+    return [Clip(ids, info.time_of(ids[0]), info.time_of(ids[-1])) for ids in frame_ids]
 
 
 def original_clip_indices(
@@ -149,6 +140,12 @@ class _Grid:
         if self.is_slow:
             return int(self.fps * self.clip_duration_s)
         return self.frames_per_clip * self.step
+
+
+def _planned(grid: _Grid, count: int) -> list[list[int]]:
+    """(N, T) frame numbers: the original's where they are right."""
+    planned = _original_indices(grid, count)
+    return planned if _is_right(grid, planned) else _spread_indices(grid, count)
 
 
 def _original_indices(grid: _Grid, count: int) -> list[list[int]]:
@@ -202,11 +199,9 @@ def _is_right(grid: _Grid, planned: list[list[int]]) -> bool:
     return unread <= max(0, gap) + grid.clip_duration_s * grid.fps + _NOISE
 
 
-def _range(info: VideoInfo, start_s: float | None, end_s: float | None) -> tuple[int, int, float]:
-    """First frame, frame after the last one, and the seconds asked for."""
-    if start_s is None and end_s is None:
-        return 0, info.num_frames, info.duration_s
-    start = max(0.0, start_s or 0.0)
+def _range(info: VideoInfo, start_s: float | None, end_s: float | None) -> tuple[float, float]:
+    """From when to when clips are wanted; nothing can be shown before the first frame appears."""
+    start = max(info.start_s, start_s or 0.0)
     end = info.duration_s if end_s is None else min(end_s, info.duration_s)
     name = _name(info)
     if start >= info.duration_s:
@@ -214,14 +209,16 @@ def _range(info: VideoInfo, start_s: float | None, end_s: float | None) -> tuple
             f"{name} is {info.duration_s:.1f} s long, so it cannot be read from {start:g} s on; "
             "choose an earlier start."
         )
+    if end_s is not None and (start_s or 0.0) < end_s <= info.start_s:
+        raise VideoError(
+            f"{name} shows no picture before {info.start_s:.1f} s; choose a range that ends later."
+        )
     if end <= start:
         raise VideoError(
             f"The range of {name} ends at {end:g} s but starts at {start:g} s; "
             "choose an end after the start."
         )
-    first = min(math.ceil(start * info.fps - 1e-6), info.num_frames - 1)
-    stop = min(math.ceil(end * info.fps - 1e-6), info.num_frames)
-    return first, max(stop, first + 1), end - start
+    return start, end
 
 
 def _check(

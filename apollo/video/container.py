@@ -101,7 +101,7 @@ def open_video(file: BinaryIO, threads: int) -> Iterator[tuple[Any, Any]]:
         "codec_whitelist": DECODERS,
     }
     try:
-        container = av.open(
+        container: Any = av.open(
             Cursor(file), options=options, metadata_errors="replace", buffer_size=_BUFFER_BYTES
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:

@@ -21,9 +21,10 @@ import numpy as np
 
 from apollo.errors import VideoError
 from apollo.video.budget import Budget
+from apollo.video.clock import Continuous
 from apollo.video.container import open_video
 from apollo.video.display import Screen
-from apollo.video.index import PacketIndex, Way, packets_of
+from apollo.video.index import PacketIndex, Way
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ def _pictures(
         final = int(index.packet_of_frame.max())
         pictures = sum(min(run.last, final) - run.first + 1 for run in runs)
         budget.add_pictures(pictures, stream.codec_context.width, stream.codec_context.height)
-        packets = enumerate(_surviving(packets_of(container, stream), damage, budget))
+        packets = enumerate(_surviving(iter(Continuous(container, stream)), damage, budget))
         for run in runs:
             needed = places if index.may_skip and way is not Way.COUNTED else None
             shown = _run_pictures(stream.codec_context, packets, run, needed, damage)

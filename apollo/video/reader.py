@@ -24,11 +24,12 @@ from apollo.data.recent import Recent
 from apollo.errors import SettingError, VideoError
 from apollo.settings import Sampling
 from apollo.video.budget import Budget
-from apollo.video.clips import Clip, VideoInfo
+from apollo.video.clips import Clip
 from apollo.video.container import Cursor, open_file
 from apollo.video.decoding import Damage, GoSlower, decode
 from apollo.video.display import fit_into
 from apollo.video.index import PacketIndex, read_index
+from apollo.video.info import VideoInfo
 
 logger = logging.getLogger(__name__)
 

@@ -57,7 +57,12 @@ class _Decoder(SimpleNamespace):
 
     def __init__(self, file: BinaryIO, size: tuple[int, int]) -> None:
         super().__init__(
-            name="webp", width=size[0], height=size[1], has_b_frames=0, sample_aspect_ratio=None
+            name="webp",
+            width=size[0],
+            height=size[1],
+            has_b_frames=0,
+            framerate=None,
+            sample_aspect_ratio=None,
         )
         self._file = file
         self._image: Image.Image | None = None

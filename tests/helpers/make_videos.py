@@ -59,8 +59,11 @@ def write_video(
     format: str | None = None,
     rotation: int | None = None,
     size: tuple[int, int] = (WIDTH, HEIGHT),
+    first: int = 0,
+    durations: Sequence[int] | None = None,
 ) -> Path:
-    """Encode `frames` numbered frames; `pts` (in `time_base`) makes the rate vary."""
+    """Encode `frames` numbered frames, from `first` on; `pts` (in `time_base`) makes the rate vary,
+    `durations` says how long each frame stays where the container keeps that."""
     speed = {"libx264": {"preset": "veryfast"}, "libx265": {"x265-params": "log-level=none"}}
     settings = {**speed.get(codec, {}), **(options or {})}
     with av.open(str(path), "w", format=format, options=container_options or {}) as container:
@@ -74,13 +77,26 @@ def write_video(
         if rotation is not None:
             stream.set_display_rotation(rotation)
         for number in range(frames):
-            image = numbered_frame(number, *size)
+            image = numbered_frame(first + number, *size)
             frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pix_fmt)
             frame.time_base = time_base or 1 / Fraction(fps)
             frame.pts = pts[number] if pts is not None else number
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            container.mux(_lasting(stream.encode(frame), frame.time_base, pts, durations))
+        container.mux(_lasting(stream.encode(None), frame.time_base, pts, durations))
     return path
+
+
+def _lasting(
+    packets: list[av.Packet],
+    time_base: Fraction,
+    pts: Sequence[int] | None,
+    durations: Sequence[int] | None,
+) -> list[av.Packet]:
+    """Encoders do not pass on how long a frame stays."""
+    for packet in packets if pts is not None and durations is not None else ():
+        frame = pts.index(round(packet.pts * packet.time_base / time_base))
+        packet.duration = round(durations[frame] * time_base / packet.time_base)
+    return packets
 
 
 def copy_from(source: Path, target: Path, start_s: float) -> Path:

@@ -146,7 +146,7 @@ def test_with_features_on_disk_a_video_is_scanned_once_at_most_and_never_for_a_s
 
     count(reader, "open_file", "open")
     count(container.av, "open", "demux")
-    count(index, "_scan", "scan")
+    count(index, "scan_packets", "scan")
     count(resume.hashlib, "file_digest", "digest")
     sampled: list[list[str]] = []
     sample = conversations.ConversationTask.sample

@@ -11,12 +11,14 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from damage_videos import damaged, sound_files
 from make_videos import numbered_frame, read_number, write_sound, write_video
 from PIL import Image
 
 from apollo.errors import VideoError
-from apollo.video import decoding, index
+from apollo.video import decoding
 from apollo.video.clips import plan_clips
+from apollo.video.clock import Clock, clock_of
 from apollo.video.picture import read_image
 from apollo.video.reader import Video, probe, read_clips
 
@@ -125,7 +127,6 @@ BAD = [
     ("modern.mp4", webp, "modern.mp4 is a picture, not a video; give it as an image."),
     ("list.mp4", concat_script, "list.mp4 is not a video file this program can read"),
     ("live.m3u8", playlist, "live.m3u8 is not a video file this program can read"),
-    ("raw.h264", write_video, "raw.h264 has no timestamps; put it into mp4 or mkv first."),
     ("rare.mp4", unknown_codec, "rare.mp4 uses the codec Q9z7, which this build cannot decode"),
     ("odd.mp4", unknown_codec_mkv, "odd.mp4 uses the codec V_MPEG9/ISO/AVC, which this build"),
     ("broken.mp4", all_damaged, "broken.mp4 is damaged: none of its frames could be decoded"),
@@ -156,21 +157,17 @@ def test_names_that_look_like_addresses_are_files(tmp_path: Path) -> None:
     assert numbers(path, [3]) == [3]
 
 
-def test_rate_comes_from_the_timestamps_if_it_is_missing_or_nonsense() -> None:
-    class Stream:
-        time_base = Fraction(1, 1000)
-        average_rate: Fraction | None = None
-
-    scan = index._Scan(last_duration=40)
-    pts = np.arange(0, 4000, 40)
-    for nonsense in (None, Fraction(1000), Fraction(1)):
-        Stream.average_rate = nonsense
-        assert index._rate_and_length("v", Stream, pts, scan) == (25.0, 4.0)
-    Stream.average_rate = Fraction(24)
-    assert index._rate_and_length("v", Stream, pts, scan)[0] == 24.0
-    Stream.average_rate = None
-    with pytest.raises(VideoError, match="v gives no frame rate; put it into mp4 or mkv first"):
-        index._rate_and_length("v", Stream, pts[:1], index._Scan())
+def test_rate_comes_from_the_timestamps_if_it_is_missing_or_wrong() -> None:
+    """Row 5 among them: a rate that is a few per cent off."""
+    pts, tick = np.arange(0, 4000, 40), Fraction(1, 1000)
+    for header_fps in (0.0, 1000.0, 1.0, 24.0, 25.5, 25.0):
+        clock = clock_of(pts, tick, last_s=0.04, header_fps=header_fps, offset_s=0.0)
+        assert clock == Clock(25.0, 0.0, 4.0, None)
+    slightly = clock_of(pts, tick, last_s=0.04, header_fps=25.1, offset_s=0.0)
+    assert slightly is not None and slightly.fps == 25.1  # no frame is half a frame off
+    single = clock_of(pts[:1], tick, last_s=60.0, header_fps=25.0, offset_s=0.0)
+    assert single is not None and single.end_s == 60.0
+    assert clock_of(pts[:1], tick, last_s=0.0, header_fps=0.0, offset_s=0.0) is None
 
 
 # ---------------------------------------------------------------- damaged files
@@ -309,3 +306,10 @@ def test_read_image_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(VideoError, match="bomb.png is larger than 8192x8192"):
         read_image(tmp_path / "bomb.png")
+
+
+@pytest.mark.slow
+def test_random_damage_gives_frames_or_a_sentence(tmp_path: Path) -> None:
+    """Row 39: 21 kinds of file, ten sorts of damage; more of them: helpers/damage_videos.py."""
+    found = damaged(sound_files(tmp_path), tmp_path, rounds=10, seed=7)
+    assert found["frames"] > 50 and found["a sentence"] > 30

@@ -212,7 +212,7 @@ def test_range_of_whole_clips_has_that_many() -> None:
 
 def test_range_may_be_shorter_than_a_frame_or_end_after_the_video() -> None:
     tiny = plan_clips(video(1, 10), clip_duration_s=2, start_s=3.2, end_s=3.4)
-    assert ids_of(tiny) == [[4, 4, 4, 4]]
+    assert ids_of(tiny) == [[3, 3, 3, 3]]  # the one on screen
     last = plan_clips(video(1, 10), clip_duration_s=2, start_s=9.9, end_s=99)
     assert ids_of(last) == [[9, 9, 9, 9]]
 
