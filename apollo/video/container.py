@@ -112,11 +112,14 @@ def open_video(file: BinaryIO, threads: int) -> Iterator[tuple[Any, Any]]:
         codec.thread_count = threads
         codec.thread_type = "AUTO"
         codec.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE), "codec_whitelist": DECODERS}
-        if codec is stream.codec_context:
-            yield container, stream
-        else:
-            track = _Instead(stream, codec_context=codec)
-            yield _Instead(container, demux=lambda _: container.demux(stream)), track
+        yield _with_decoder(container, stream, codec)
+
+
+def _with_decoder(container: Any, stream: Any, codec: Any) -> tuple[Any, Any]:
+    if codec is stream.codec_context:
+        return container, stream
+    track = _Instead(stream, codec_context=codec)
+    return _Instead(container, demux=lambda _: container.demux(stream)), track
 
 
 class _Instead:

@@ -50,23 +50,29 @@ class Screen:
 
     def show(self, picture: Any) -> np.ndarray:
         """The frame (H, W, 3) uint8, contiguous."""
-        width, height = self._lying_size(picture)
+        size = self._lying_size(picture)
+        is_reduced = size[0] <= picture.width and size[1] < picture.height
         how: dict[str, Any] = {}
-        if (width, height) != (picture.width, picture.height):
-            how = {"width": width, "height": height, "interpolation": Interpolation.BICUBIC}
+        if size != (picture.width, picture.height):
+            kind = Interpolation.AREA if is_reduced else Interpolation.BICUBIC
+            if is_reduced and picture.height > 2 * size[1]:  # nobody films so large
+                kind = Interpolation.POINT
+            how = {"width": size[0], "height": size[1], "interpolation": kind}
         colours = colour_map(picture.color_trc, picture.color_primaries)
-        if colours is None:
-            rgb = self._converter.reformat(picture, format="rgb24", **how).to_ndarray()  # (h, w, 3)
-        else:
+        rgba = None  # (h, w, 4)
+        if may_be_transparent(picture.format):
+            rgba = self._alpha_converter.reformat(picture, format="rgba", **how).to_ndarray()
+        if colours is not None:
             if is_hdr(picture.color_trc) and picture.colorspace == _UNKNOWN_COLORSPACE:
                 how["src_colorspace"] = Colorspace.BT2020
             rgb10 = self._converter.reformat(picture, format="gbrp10le", **how)
             rgb = colours.to_srgb(rgb10.to_ndarray())  # (h, w, 3)
-        if may_be_transparent(picture.format):
-            how.pop("src_colorspace", None)
-            rgba = self._alpha_converter.reformat(picture, format="rgba", **how).to_ndarray()
-            if not _is_unused(rgba, picture.format.name):
-                rgb = on_white(rgb, rgba[..., 3])
+        elif rgba is not None and is_reduced:  # large: not read twice
+            rgb = np.ascontiguousarray(rgba[..., :3])
+        else:
+            rgb = self._converter.reformat(picture, format="rgb24", **how).to_ndarray()
+        if rgba is not None and not _is_unused(rgba, picture.format.name):
+            rgb = on_white(rgb, rgba[..., 3])
         return self._turn_of(picture).apply(rgb)  # (H, W, 3)
 
     def _lying_size(self, picture: Any) -> tuple[int, int]:
