@@ -120,9 +120,12 @@ class ApolloForCausalLM(PretrainedApollo):
         Raises:
             PromptError: a row's slots and visual tokens differ in number.
         """
-        check_ids(input_ids, attention_mask, self.llm.config.vocab_size)
+        vocabulary = self.llm.config.vocab_size
+        check_ids(input_ids, attention_mask, vocabulary)
         slots = find_slots(input_ids, attention_mask, visual_tokens, self.config.tokens_per_clip)
-        embeddings = self.llm.get_input_embeddings()(input_ids.clamp(min=0))  # (B, S, D)
+        embeddings = self.llm.get_input_embeddings()(
+            input_ids.clamp(0, vocabulary - 1)
+        )  # (B, S, D)
         embeddings = fill_slots(embeddings, slots, visual_tokens)
         if labels is not None:
             labels = labels.masked_fill(slots, IGNORE_INDEX)
@@ -197,7 +200,7 @@ class ApolloForCausalLM(PretrainedApollo):
             ModelError: the model's scores are not finite.
         """
         check_generate_keywords(self.llm, generate_kwargs)
-        if "prepare_inputs_for_generation" in vars(self):
+        if getattr(self.prepare_inputs_for_generation, "__self__", self) is not self:
             raise SettingError("peft's prompt tuning cannot answer here; train a LoRA adapter.")
         if inputs is not None and input_ids is not None:
             raise PromptError("generate got both inputs and input_ids; give one of them.")

@@ -14,7 +14,6 @@ from torch import nn
 from torch.testing import assert_close
 
 import apollo
-from apollo.model import generation
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.model.device import best_dtype
 from apollo.model.generation import GumbelSampling, watch_layers
