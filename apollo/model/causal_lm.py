@@ -25,10 +25,10 @@ from apollo.model.keywords import check_generate_keywords
 from apollo.model.loading import build_llm, check_attention
 from apollo.model.merge import (
     check_ids,
-    check_one_prompt,
     fill_slots,
     find_slots,
     mask_of,
+    one_prompt,
     pad_again,
     pad_left,
 )
@@ -171,7 +171,8 @@ class ApolloForCausalLM(PretrainedApollo):
         `inputs_embeds` (B, S, D) are prompts that are merged already, in place of all of these.
         """
         embeddings, mask = inputs_embeds, attention_mask
-        if check_one_prompt(input_ids, inputs_embeds, (vision_input, visual_tokens)):
+        input_ids = one_prompt(input_ids, inputs_embeds, (vision_input, visual_tokens))
+        if input_ids is not None:
             rows = self._visual_rows(len(input_ids), vision_input, data_types, visual_tokens)
             embeddings, mask, labels = self.merge(input_ids, rows, attention_mask, labels)
         return self.llm(inputs_embeds=embeddings, attention_mask=mask, labels=labels, **llm_kwargs)
@@ -206,11 +207,13 @@ class ApolloForCausalLM(PretrainedApollo):
             raise PromptError("generate got both inputs and input_ids; give one of them.")
         input_ids = inputs if input_ids is None else input_ids
         embeddings, mask = inputs_embeds, attention_mask
-        if check_one_prompt(input_ids, inputs_embeds, (vision_input, visual_tokens)):
+        input_ids = one_prompt(input_ids, inputs_embeds, (vision_input, visual_tokens))
+        if input_ids is not None:
             rows = self._visual_rows(len(input_ids), vision_input, data_types, visual_tokens)
             if mask is None:
                 mask = mask_of(input_ids, self._pad_id())
             embeddings, mask, _ = self.merge(input_ids, rows, mask)
+            assert mask is not None  # a mask went in
             if self.config.padding_side != "left" and not bool(mask.all()):
                 embeddings, mask = pad_left(embeddings, mask)  # generation appends at the right
         finite = FiniteScores(self.dtype)

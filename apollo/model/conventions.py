@@ -63,7 +63,7 @@ class CausalConventions(PreTrainedModel):
         return True
 
     @property
-    def generation_config(self) -> GenerationConfig | None:  # type: ignore[override]
+    def generation_config(self) -> Any:
         """How `generate` writes where nothing else is said; the language model's."""
         return self.llm.generation_config if "llm" in self._modules else None
 

@@ -22,8 +22,8 @@ from apollo.errors import PromptError
 log = logging.getLogger(__name__)
 
 
-def check_one_prompt(ids: Any, embeddings: Any, visual: Sequence[Any]) -> bool:
-    """Whether the prompts are ids, (B, S); else they are embeddings.
+def one_prompt(ids: Any, embeddings: Any, visual: Sequence[Any]) -> Tensor | None:
+    """The prompts' ids (B, S); None where the prompts are embeddings.
 
     Raises:
         PromptError: there are both, or neither, or ids of another kind or shape.
@@ -36,13 +36,13 @@ def check_one_prompt(ids: Any, embeddings: Any, visual: Sequence[Any]) -> bool:
             "inputs_embeds are prompts with their visual tokens; give a video with input_ids."
         )
     if ids is None:
-        return False
+        return None
     if not isinstance(ids, Tensor) or ids.dim() != 2 or ids.is_floating_point() or not ids.numel():
         shape = f"{ids.dtype} {list(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
         raise PromptError(
             f"input_ids are {shape}; give a tensor of whole numbers, one row per prompt (B, S)."
         )
-    return True
+    return ids
 
 
 def check_ids(ids: Tensor, attention_mask: Tensor | None, vocabulary: int) -> None:

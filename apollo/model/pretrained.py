@@ -30,13 +30,15 @@ from apollo.model.loading import (
 )
 from apollo.model.parts import Part, check_names
 from apollo.model.quantize import check_quantization, quantize_linears
+from apollo.vision.connector import Connector
+from apollo.vision.towers import HybridTower
 
 
 class PretrainedApollo(CausalConventions):
     """Reading and writing of `ApolloForCausalLM`."""
 
-    vision_tower: Any
-    mm_connector: nn.Module
+    vision_tower: HybridTower
+    mm_connector: Connector
     tokenizer: PreTrainedTokenizerBase | None
     quantization: str | None
     adapters: Any
@@ -56,7 +58,7 @@ class PretrainedApollo(CausalConventions):
         device_map: str | int | torch.device | Mapping[str, Any] | None = None,
         quantization: str | None = None,
         output_loading_info: bool = False,
-        subfolder: str = "",
+        subfolder: str | None = None,
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         token: str | bool | None = None,
@@ -84,7 +86,9 @@ class PretrainedApollo(CausalConventions):
         if others.get("use_safetensors") is False:
             raise SettingError("Weights are only read as safetensors; leave use_safetensors out.")
         options = {"cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
-        folder = hub.find(pretrained_model_name_or_path, revision, subfolder=subfolder, **options)
+        folder = hub.find(
+            pretrained_model_name_or_path, revision, subfolder=subfolder or "", **options
+        )
         given_attn = attn_implementation or getattr(config, "_attn_implementation", None)
         config = _config_of(folder, config, changes)
         config._attn_implementation = check_attention(given_attn or "sdpa")
@@ -102,8 +106,10 @@ class PretrainedApollo(CausalConventions):
         model.eval()
         if not output_loading_info:
             return model
-        problems = {f"{kind}_keys": set() for kind in ("missing", "unexpected", "mismatched")}
-        return model, {**problems, "error_msgs": []}  # else an error was raised
+        nothing: dict[str, Any] = {
+            f"{k}_keys": set() for k in ("missing", "unexpected", "mismatched")
+        }
+        return model, {**nothing, "error_msgs": []}  # else an error was raised
 
     def _fill(
         self,
@@ -260,4 +266,8 @@ def _config_of(
     changed = ApolloConfig(**stored) if given is None else copy.deepcopy(given)
     for name, value in changes.items():
         setattr(changed, name, value)
+    for name in ("clip_duration", "encode_batch_size"):
+        value = getattr(changed, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
+            raise SettingError(f"{name} is {value!r} in the config; give a number above 0.")
     return ApolloConfig(**changed.changes_laid_over(values, stored))

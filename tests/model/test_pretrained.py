@@ -52,6 +52,13 @@ def test_row_55_a_keyword_of_the_config_counts(read: Any) -> None:
         read(TINY, clip_durration=4)
 
 
+@pytest.mark.parametrize("value", [0, -1, float("nan"), "2", True, [2]])
+@pytest.mark.parametrize("name", ["clip_duration", "encode_batch_size"])
+def test_row_55_a_keyword_that_cannot_be(name: str, value: Any) -> None:
+    with pytest.raises(SettingError, match=f"{name} is .* in the config; give a number above 0"):
+        ApolloForCausalLM.from_pretrained(TINY, **{name: value})
+
+
 def test_row_55_a_config_may_be_a_file_or_a_folder_but_not_a_dict(folder: Path) -> None:
     values = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**values, "clip_duration": 6}))
