@@ -31,6 +31,7 @@ from apollo.model.merge import (
     one_prompt,
     pad_again,
     pad_left,
+    warn_of_padding,
 )
 from apollo.model.pretrained import PretrainedApollo
 from apollo.vision.connector import Connector, ConnectorConfig
@@ -173,6 +174,8 @@ class ApolloForCausalLM(PretrainedApollo):
         embeddings, mask = inputs_embeds, attention_mask
         input_ids = one_prompt(input_ids, inputs_embeds, (vision_input, visual_tokens))
         if input_ids is not None:
+            if mask is None:
+                warn_of_padding(input_ids, self._pad_id())
             rows = self._visual_rows(len(input_ids), vision_input, data_types, visual_tokens)
             embeddings, mask, labels = self.merge(input_ids, rows, attention_mask, labels)
         return self.llm(inputs_embeds=embeddings, attention_mask=mask, labels=labels, **llm_kwargs)

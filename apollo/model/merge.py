@@ -10,6 +10,7 @@ may stand on either side of what comes in (docs/original.md#11 to #14).
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,6 +67,16 @@ def mask_of(ids: Tensor, pad_id: int | None) -> Tensor:
     begun = read.cumsum(1) > 0
     not_over = read.flip(1).cumsum(1).flip(1) > 0
     return ((begun & not_over) | ~read.any(1, keepdim=True)).long()
+
+
+def warn_of_padding(ids: Tensor, pad_id: int | None) -> None:
+    """Says that rows which begin with padding are read as if it were text."""
+    if pad_id is not None and len(ids) > 1 and bool((ids[:, 0] == pad_id).any()):
+        warnings.warn(
+            "Rows that begin with padding were given without an attention_mask, so the padding is "
+            "read as text; give the mask.",
+            stacklevel=3,
+        )
 
 
 def find_slots(

@@ -152,3 +152,16 @@ def test_row_62_scores_are_looked_at_without_waiting_for_them() -> None:
         scores.check_last()
     with pytest.raises(ModelError):
         scores(None, good)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+def test_row_62_a_card_goes_on_after_scores_that_were_no_numbers(tiny_model: Any) -> None:
+    model = ApolloForCausalLM.from_pretrained(TINY, device_map={"": 0}, dtype="float16")
+    norm = model.llm.model.norm.weight
+    kept = norm[3].clone()
+    norm.data[3] = float("nan")
+    with pytest.raises(ModelError, match="float16"):
+        model.generate(IDS.cuda(), do_sample=True, max_new_tokens=8)
+    norm.data[3] = kept
+    assert model.generate(IDS.cuda(), do_sample=True, max_new_tokens=2).numel()

@@ -164,3 +164,12 @@ def test_row_52_a_mask_that_is_given_decides(tiny_model: Any, written: Any) -> N
     assert tiny_model.generate(ids, **GREEDY).tolist() == written
     read = tiny_model.generate(ids, attention_mask=torch.ones_like(ids), **GREEDY)
     assert read.tolist() != written
+
+
+def test_row_52_forward_says_that_it_reads_padding(tiny_model: Any) -> None:
+    ids = padded([[5, 6, 7], [8]], "left")
+    with torch.no_grad(), pytest.warns(UserWarning, match="begin with padding .* give the mask"):
+        tiny_model(ids)
+    with torch.no_grad():
+        tiny_model(ids, attention_mask=(ids != PAD).long())
+        tiny_model(ids[1:])  # one row may begin so

@@ -10,7 +10,7 @@ import pytest
 import torch
 from paths import TINY
 from transformers import AutoModelForCausalLM
-from transformers.trainer_utils import load_sharded_checkpoint
+from transformers.trainer import load_sharded_checkpoint
 
 from apollo.errors import CheckpointError, SettingError
 from apollo.model.causal_lm import ApolloForCausalLM
