@@ -6,6 +6,8 @@ help text and its range.
 
 from __future__ import annotations
 
+import difflib
+import sys
 import typing
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,31 +15,55 @@ from typing import Any
 from apollo.errors import SettingError
 
 MAX_SEED = 2**63 - 1  # what a torch generator takes
+LARGEST = sys.float_info.max
 
 
 def _setting(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
     return field(default=default, metadata={"help": help, "low": low, "high": high})
 
 
-def _check_ranges(settings: Any) -> None:
-    types = typing.get_type_hints(type(settings))
-    for name, spec in settings.__dataclass_fields__.items():
-        value, low, high = getattr(settings, name), spec.metadata["low"], spec.metadata["high"]
-        if value is None or low is None:
-            continue
+class _Checked:
+    """Refuses a name that is no setting, and a value that is out of its range."""
+
+    __dataclass_fields__: typing.ClassVar[dict[str, Any]]
+
+    def __new__(cls, *values: Any, **named: Any) -> Any:
+        known = list(cls.__dataclass_fields__)
+        for name in named:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}."
+                raise SettingError(f"{cls.__name__} has no setting {name!r}; {hint}")
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        types = typing.get_type_hints(type(self))
+        for name, spec in self.__dataclass_fields__.items():
+            kinds = {types[name], *typing.get_args(types[name])}
+            if getattr(self, name) is not None or type(None) not in kinds:
+                self._check(name, kinds, spec.metadata["low"], spec.metadata["high"])
+
+    def _check(self, name: str, kinds: set[Any], low: float | None, high: float | None) -> None:
+        value = getattr(self, name)
+        if low is None:
+            if not isinstance(value, str):
+                raise SettingError(f"{name} is {value!r}, which is not text.")
+            return
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise SettingError(f"{name} is {value!r}, which is not a number.")
-        if float not in {types[name], *typing.get_args(types[name])} and not isinstance(value, int):
+        if float not in kinds and not isinstance(value, int):
             if not value.is_integer():
                 raise SettingError(f"{name} is {value:g}; choose a whole number.")
-            object.__setattr__(settings, name, int(value))  # browsers send 4.0 for 4
-        if not low <= value <= (high if high is not None else float("inf")):
+            object.__setattr__(self, name, int(value))  # browsers send 4.0 for 4
+        if abs(value) > LARGEST or not low <= value <= (LARGEST if high is None else high):
             limit = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
-            raise SettingError(f"{name} is {value:g}; choose a value {limit}.")
+            is_huge = isinstance(value, int) and abs(value) > LARGEST  # has no float
+            shown = "beyond all numbers" if is_huge else f"{value:g}"
+            raise SettingError(f"{name} is {shown}; choose a value {limit}.")
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampling(_Checked):
     """Which part of a video is read, and how densely. `None` means what the checkpoint says."""
 
     clip_duration_s: float | None = _setting(None, "seconds one clip spans", 0.1, 60)
@@ -48,7 +74,7 @@ class Sampling:
     max_read_s: float = _setting(1800.0, "give up if decoding takes longer, in seconds", 0.1, 1e6)
 
     def __post_init__(self) -> None:
-        _check_ranges(self)
+        super().__post_init__()
         if self.end_s is not None and self.end_s <= (self.start_s or 0.0):
             raise SettingError(
                 f"The range ends at {self.end_s:g} s but starts at {self.start_s or 0:g} s; "
@@ -57,7 +83,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Generation:
+class Generation(_Checked):
     """How the answer is written."""
 
     temperature: float = _setting(0.4, "0 is greedy; higher is more varied", 0, 2)
@@ -65,6 +91,3 @@ class Generation:
     max_new_tokens: int = _setting(256, "longest answer, in tokens", 1, 8192)
     seed: int | None = _setting(None, "makes a sampled answer repeatable", 0, MAX_SEED)
     system_prompt: str | None = _setting(None, "replaces the default system prompt")
-
-    def __post_init__(self) -> None:
-        _check_ranges(self)

@@ -14,31 +14,33 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import LogitsProcessorList, PreTrainedTokenizerBase
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from apollo.constants import IGNORE_INDEX
 from apollo.errors import PromptError, SettingError
-from apollo.model import checkpoint, hub
 from apollo.model.config import ApolloConfig
-from apollo.model.device import pick_device, pick_dtype
-from apollo.model.keywords import MEANINGLESS, check_keywords
-from apollo.model.loading import (
-    build_llm,
-    check_attention,
-    load_generation_config,
-    load_tokenizer,
-    rebuild_computed_buffers,
+from apollo.model.finite import FiniteScores
+from apollo.model.keywords import check_generate_keywords
+from apollo.model.loading import build_llm, check_attention
+from apollo.model.merge import (
+    check_ids,
+    fill_slots,
+    find_slots,
+    mask_of,
+    one_prompt,
+    pad_again,
+    pad_left,
+    warn_of_padding,
 )
-from apollo.model.merge import fill_slots, find_slots, pad_again, pad_left
-from apollo.model.quantize import check_quantization, quantize_linears
+from apollo.model.pretrained import PretrainedApollo
 from apollo.vision.connector import Connector, ConnectorConfig
 from apollo.vision.towers import HybridTower, build_tower
 
 Pixels = list[Tensor]  # one tensor per tower, in tower order, the same N in each
 
 
-class ApolloForCausalLM(PreTrainedModel):
+class ApolloForCausalLM(PretrainedApollo):
     """The whole model. Parts: `vision_tower`, `mm_connector`, `llm`, and the `tokenizer`."""
 
     config_class = ApolloConfig
@@ -72,138 +74,6 @@ class ApolloForCausalLM(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         """The parts initialise themselves; the LLM and SigLIP by transformers' own rules."""
-
-    # ---- reading and writing ---------------------------------------------------------------
-
-    @classmethod
-    def from_pretrained(  # type: ignore[override]
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *unused: Any,
-        config: ApolloConfig | None = None,
-        attn_implementation: str | None = None,
-        dtype: torch.dtype | str | None = None,
-        torch_dtype: torch.dtype | str | None = None,
-        device_map: str | torch.device | None = None,
-        quantization: str | None = None,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-        **others: Any,
-    ) -> ApolloForCausalLM:
-        """Reads the released layout from a folder or a hub id.
-
-        Memory peaks near the size of the weights in `dtype`, whatever `low_cpu_mem_usage` says.
-        `dtype` defaults to what the files' config names, else float32; `quantization` is "8bit" or
-        "4bit" for the language model. What a `config` says other than the files' root config
-        counts. Of the Auto classes' other keywords those in MEANINGLESS are allowed.
-
-        Raises:
-            CheckpointError: not found, incomplete, pickled, or the tensors do not fit.
-            SettingError: the attention implementation is not available, a keyword is unknown.
-        """
-        quantization = check_quantization(quantization, keywords=others)
-        check_keywords("from_pretrained", cls.from_pretrained, others, MEANINGLESS)
-        options = {"cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
-        folder = hub.find(pretrained_model_name_or_path, revision, **options)
-        given_attn = attn_implementation or getattr(config, "_attn_implementation", None)
-        values = checkpoint.read_configs(folder)
-        if config is not None:
-            values = config.changes_laid_over(values, checkpoint.read_json(folder / "config.json"))
-        config = ApolloConfig(**values)
-        config._attn_implementation = check_attention(given_attn or "sdpa")
-        config.name_or_path = str(pretrained_model_name_or_path)
-        chosen = pick_dtype(dtype or torch_dtype, config)
-        device = pick_device(None if device_map == "auto" else device_map or "cpu")
-        with torch.device("meta"):
-            model = cls(config)
-        model._fill(folder, chosen, torch.device("cpu") if quantization else device)
-        if quantization:
-            quantize_linears(model.llm.get_decoder(), quantization, device)
-            nn.Module.to(model, device)
-        model.quantization, model.source_folder = quantization, folder
-        model.config.dtype = chosen
-        return model.eval()
-
-    def _fill(self, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
-        for part, module, file_prefix in self._parts():
-            checkpoint.load_tensors(
-                module, folder / part, dtype=dtype, device=device, file_prefix=file_prefix
-            )
-        rebuild_computed_buffers(self, device)
-        self.tokenizer = load_tokenizer(folder / "llm")
-        generation_config = load_generation_config(folder / "llm")
-        if generation_config is not None:
-            self.llm.generation_config = generation_config
-
-    def _parts(self) -> list[tuple[str, nn.Module, str]]:
-        """(sub-folder, module, prefix of its names in the file) of every part."""
-        parts: list[tuple[str, nn.Module, str]] = []
-        for name in self.vision_tower.names:
-            core = self.vision_tower.tower(name).model
-            is_siglip = self.config.tower_config(name).get("model_type", "").startswith("siglip")
-            # transformers nests or flattens SigLIP by version; the released file is nested
-            prefix = "vision_model." if is_siglip and not hasattr(core, "vision_model") else ""
-            parts.append((f"vision_tower/{name}", core, prefix))
-        parts.append(("mm_connector", self.mm_connector, ""))
-        parts.append(("llm", self.llm, ""))
-        return parts
-
-    def save_pretrained(  # type: ignore[override]
-        self,
-        save_directory: str | Path,
-        *,
-        max_shard_size: int | str = checkpoint.MAX_SHARD_BYTES,
-        safe_serialization: bool = True,
-        **others: Any,
-    ) -> None:
-        """Writes the released layout, readable by `from_pretrained`.
-
-        `max_shard_size` is in bytes, or a text such as "2GB"; a larger part becomes several files.
-
-        Raises:
-            SettingError: the model is quantized or has adapters, for which the layout has no
-                place; a keyword is unknown; or pickles are asked for.
-        """
-        check_keywords("save_pretrained", self.save_pretrained, others)
-        if not safe_serialization:
-            raise SettingError("Weights are only written as safetensors; leave it at that.")
-        if self.quantization:
-            raise SettingError(
-                f"A model loaded in {self.quantization} cannot be saved; load it without "
-                "quantization first."
-            )
-        if self.adapters is not None:
-            raise SettingError("A model with adapters cannot be saved; merge one into it first.")
-        folder, config = Path(save_directory), self.config
-        for part, module, prefix in self._parts():
-            tensors = {prefix + k: v for k, v in module.state_dict(keep_vars=True).items()}
-            checkpoint.write_part(
-                folder / part, self._part_config(part), tensors, max_size=max_shard_size
-            )
-        for name in config.tower_names:
-            preprocess = config.tower_config(name).get("preprocessor")
-            if preprocess:
-                path = folder / "vision_tower" / name / "preprocessor_config.json"
-                checkpoint.write_json(path, preprocess)
-        towers = {k: v for k, v in config.vision_tower_cfg.items() if k != "configs"}
-        checkpoint.write_json(folder / "vision_tower" / "config.json", {**towers, "configs": {}})
-        root = config.to_diff_dict()
-        root["vision_tower_cfg"] = {**towers, "configs": {}}
-        root["architectures"] = [type(self).__name__]
-        checkpoint.write_json(folder / "config.json", root)
-        if self.tokenizer is not None:
-            self.tokenizer.save_pretrained(folder / "llm")
-        self.llm.generation_config.save_pretrained(folder / "llm")
-
-    def _part_config(self, part: str) -> dict[str, Any]:
-        if part == "llm":
-            return self.config.llm_cfg
-        if part == "mm_connector":
-            return self.config.mm_connector_cfg
-        config = self.config.tower_config(part.removeprefix("vision_tower/"))
-        return {k: v for k, v in config.items() if k != "preprocessor"}
 
     # ---- clips -> visual tokens -> merged prompt -----------------------------------------
 
@@ -251,8 +121,12 @@ class ApolloForCausalLM(PreTrainedModel):
         Raises:
             PromptError: a row's slots and visual tokens differ in number.
         """
+        vocabulary = self.llm.config.vocab_size
+        check_ids(input_ids, attention_mask, vocabulary)
         slots = find_slots(input_ids, attention_mask, visual_tokens, self.config.tokens_per_clip)
-        embeddings = self.llm.get_input_embeddings()(input_ids.clamp(min=0))  # (B, S, D)
+        embeddings = self.llm.get_input_embeddings()(
+            input_ids.clamp(0, vocabulary - 1)
+        )  # (B, S, D)
         embeddings = fill_slots(embeddings, slots, visual_tokens)
         if labels is not None:
             labels = labels.masked_fill(slots, IGNORE_INDEX)
@@ -283,44 +157,79 @@ class ApolloForCausalLM(PreTrainedModel):
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
         vision_input: Sequence[Pixels | None] | None = None,
         data_types: Sequence[str] | None = None,
         visual_tokens: Sequence[Tensor | None] | None = None,
+        inputs_embeds: Tensor | None = None,
         **llm_kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits (B, S', vocabulary), and the loss when `labels` (B, S) are given.
 
         `visual_tokens` are rows encoded before; with them `vision_input` is not looked at.
+        `inputs_embeds` (B, S, D) are prompts that are merged already, in place of all of these.
         """
-        rows = self._visual_rows(len(input_ids), vision_input, data_types, visual_tokens)
-        embeddings, mask, labels = self.merge(input_ids, rows, attention_mask, labels)
+        embeddings, mask = inputs_embeds, attention_mask
+        input_ids = one_prompt(input_ids, inputs_embeds, (vision_input, visual_tokens))
+        if input_ids is not None:
+            if mask is None:
+                warn_of_padding(input_ids, self._pad_id())
+            rows = self._visual_rows(len(input_ids), vision_input, data_types, visual_tokens)
+            embeddings, mask, labels = self.merge(input_ids, rows, attention_mask, labels)
         return self.llm(inputs_embeds=embeddings, attention_mask=mask, labels=labels, **llm_kwargs)
 
     @torch.no_grad()
     def generate(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         vision_input: Sequence[Pixels | None] | None = None,
         data_types: Sequence[str] | None = None,
         visual_tokens: Sequence[Tensor | None] | None = None,
+        *,
+        inputs: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         **generate_kwargs: Any,
-    ) -> Tensor:
-        """New token ids only (B, S_new). Every keyword of transformers' `generate` works."""
-        rows = self._visual_rows(len(input_ids), vision_input, data_types, visual_tokens)
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        embeddings, mask, _ = self.merge(input_ids, rows, attention_mask)
-        assert mask is not None  # a mask went in
-        if self.config.padding_side != "left" and not bool(mask.all()):
-            embeddings, mask = pad_left(embeddings, mask)  # generation appends at the right
-        return self.llm.generate(inputs_embeds=embeddings, attention_mask=mask, **generate_kwargs)
+    ) -> Any:
+        """New token ids only (B, S_new).
 
-    def get_input_embeddings(self) -> nn.Module:
-        return self.llm.get_input_embeddings()
+        The keywords of transformers' `generate` work, but for the few in NOT_GENERATED; `inputs`
+        is another name of `input_ids`. Without a mask, padding at the ends of a row is not read.
 
-    def get_output_embeddings(self) -> nn.Module:
-        return self.llm.get_output_embeddings()
+        Raises:
+            PromptError: the prompts are missing, given twice, or do not fit their videos.
+            SettingError: a keyword is unknown or cannot work with visual tokens.
+            ModelError: the model's scores are not finite.
+        """
+        check_generate_keywords(self.llm, generate_kwargs)
+        if getattr(self.prepare_inputs_for_generation, "__self__", self) is not self:
+            raise SettingError("peft's prompt tuning cannot answer here; train a LoRA adapter.")
+        if inputs is not None and input_ids is not None:
+            raise PromptError("generate got both inputs and input_ids; give one of them.")
+        input_ids = inputs if input_ids is None else input_ids
+        embeddings, mask = inputs_embeds, attention_mask
+        input_ids = one_prompt(input_ids, inputs_embeds, (vision_input, visual_tokens))
+        if input_ids is not None:
+            rows = self._visual_rows(len(input_ids), vision_input, data_types, visual_tokens)
+            if mask is None:
+                mask = mask_of(input_ids, self._pad_id())
+            embeddings, mask, _ = self.merge(input_ids, rows, mask)
+            assert mask is not None  # a mask went in
+            if self.config.padding_side != "left" and not bool(mask.all()):
+                embeddings, mask = pad_left(embeddings, mask)  # generation appends at the right
+        finite = FiniteScores(self.dtype)
+        processors = [finite, *(generate_kwargs.pop("logits_processor", None) or ())]
+        written = self.llm.generate(
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            logits_processor=LogitsProcessorList(processors),
+            **generate_kwargs,
+        )
+        finite.check_last()
+        return written
+
+    def _pad_id(self) -> int | None:
+        known = self.generation_config.pad_token_id
+        return known if known is not None else getattr(self.tokenizer, "pad_token_id", None)

@@ -13,7 +13,8 @@ Reading holds one group of tensors at a time, so the peak stays near the size of
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from huggingface_hub import save_torch_state_dict
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from apollo.errors import CheckpointError
+from apollo.errors import CheckpointError, SettingError
+from apollo.model.finite import is_finite, type_name
 
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -137,19 +139,23 @@ def load_tensors(
     dtype: torch.dtype,
     device: torch.device,
     file_prefix: str = "",
+    given: Iterable[tuple[str, Tensor]] | None = None,
 ) -> None:
-    """Fills a module that was built on the meta device from one part's files.
+    """Fills a module that was built on the meta device from one part's files, or from `given`.
 
     `file_prefix` is a prefix the files carry and the module does not. Tied weights may be missing.
 
     Raises:
-        CheckpointError: names the missing, unexpected or misshapen tensors.
+        CheckpointError: names the missing, unexpected or misshapen tensors, or one that is not
+            finite.
+        SettingError: a number is too large for `dtype`.
     """
+    source = folder if given is None else "the given state_dict"
     expected = module.state_dict(keep_vars=True)
-    tied = _shared_names(expected)
+    tied = shared_names(expected)
     problems: dict[str, list[str]] = {"unexpected": [], "misshapen": []}
     seen: set[str] = set()
-    for file_name, tensor in read_tensors(folder):
+    for file_name, tensor in read_tensors(folder) if given is None else given:
         name = file_name.removeprefix(file_prefix)
         if name not in expected:
             if not _is_derived(name):
@@ -163,16 +169,18 @@ def load_tensors(
             continue
         kind = dtype if tensor.is_floating_point() else None
         value = tensor.to(device=device, dtype=kind, copy=True)
+        if not is_finite(value):
+            _raise_not_finite(file_name, tensor, source, dtype)
         if isinstance(expected[name], nn.Parameter):
             value = nn.Parameter(value, requires_grad=expected[name].requires_grad)
         for alias in tied.get(name, [name]):  # tied names share one parameter
             _put(module, alias, value)
     covered = {alias for name in seen for alias in tied.get(name, [name])}
     problems["missing"] = [file_prefix + name for name in expected if name not in covered]
-    _raise_for(problems, folder)
+    _raise_for(problems, source)
 
 
-def _shared_names(tensors: Mapping[str, Tensor]) -> dict[str, list[str]]:
+def shared_names(tensors: Mapping[str, Tensor]) -> dict[str, list[str]]:
     """name -> all names of the same parameter, for parameters with more than one name."""
     by_id: dict[int, list[str]] = {}
     for name, tensor in tensors.items():
@@ -192,7 +200,7 @@ def _put(module: nn.Module, name: str, value: Tensor) -> None:
     tensors[leaf] = value
 
 
-def _raise_for(problems: dict[str, list[str]], folder: Path) -> None:
+def _raise_for(problems: dict[str, list[str]], source: Path | str) -> None:
     found = {kind: names for kind, names in problems.items() if names}
     if not found:
         return
@@ -201,8 +209,38 @@ def _raise_for(problems: dict[str, list[str]], folder: Path) -> None:
         for kind, names in found.items()
     )
     raise CheckpointError(
-        f"The weights in {folder} do not fit the model its config.json describes: {shown} tensors; "
+        f"The weights in {source} do not fit the model its config.json describes: {shown} tensors; "
         "take the config and the weights from the same checkpoint."
+    )
+
+
+def _raise_not_finite(name: str, tensor: Tensor, source: Path | str, dtype: torch.dtype) -> None:
+    if is_finite(tensor):
+        raise SettingError(
+            f"The tensor {name} in {source} holds numbers that are too large for "
+            f"{type_name(dtype)}; load it as bfloat16 or float32."
+        )
+    raise CheckpointError(
+        f"The tensor {name} in {source} holds numbers that are not finite, so its training or its "
+        "copy went wrong; take another copy."
+    )
+
+
+def size_of(max_shard_size: int | str) -> int:
+    """Bytes, from a number or a text such as "2GB" or "500 MiB".
+
+    Raises:
+        SettingError: it is neither, or less than a byte.
+    """
+    text = str(max_shard_size).strip().upper()
+    match = re.fullmatch(r"(\d+\.?\d*)\s*([KMGT]?)(I?)B?", text)
+    if match:
+        number, unit, is_binary = match.groups()
+        size = int(float(number) * (1024 if is_binary else 1000) ** " KMGT".index(unit or " "))
+        if size >= 1:
+            return size
+    raise SettingError(
+        f'max_shard_size is {max_shard_size!r}; give bytes, or a text such as "2GB" or "500MB".'
     )
 
 
@@ -210,12 +248,15 @@ def write_part(
     folder: Path,
     config: dict[str, Any],
     tensors: Mapping[str, Tensor],
-    *,
-    max_size: int | str = MAX_SHARD_BYTES,
-) -> None:
-    """One part: config.json and its weights, in shards when they pass `max_size`."""
+    max_size: int,
+) -> dict[str, str]:
+    """One part: config.json and its weights, in shards when they pass `max_size`.
+
+    Returns the file of every tensor, also of one that is stored under another name.
+    """
     write_json(folder / "config.json", config)
-    twins = {name for group in _shared_names(tensors).values() for name in group[1:]}
+    shared = shared_names(tensors)
+    twins = {name for group in shared.values() for name in group[1:]}
     save_torch_state_dict(
         {name: tensor for name, tensor in tensors.items() if name not in twins},
         folder,
@@ -223,6 +264,9 @@ def write_part(
         metadata={"format": "pt"},
         is_main_process=True,
     )
+    index = folder / WEIGHTS_INDEX
+    files = read_json(index)["weight_map"] if index.exists() else {}
+    return {name: files.get(shared.get(name, [name])[0], WEIGHTS) for name in tensors}
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from transformers import AutoConfig, PretrainedConfig
 from apollo.errors import CheckpointError
 
 DEFAULT_ENCODE_BATCH_SIZE = 25  # clips per tower pass; the result is the same (docs/original.md#15)
+NOT_CHANGES = ("transformers_version", "_name_or_path", "model_type", "architectures")
 DEFAULT_CONTEXT = 2048  # tokens, for a checkpoint that names no limit anywhere
 
 
@@ -63,9 +64,10 @@ class ApolloConfig(PretrainedConfig):
 
     def changes_laid_over(self, values: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
         """`values` with what this config says differently from `stored`, the root config.json."""
-        names = [name for name in inspect.signature(ApolloConfig).parameters if name != "kwargs"]
-        before = ApolloConfig(**stored)
-        mine, theirs = ({n: getattr(c, n) for n in names} for c in (self, before))
+        mine, theirs = (
+            {k: v for k, v in config.to_dict().items() if k not in NOT_CHANGES}
+            for config in (self, ApolloConfig(**stored))
+        )
         return _laid_over(values, mine, theirs)
 
     @property
@@ -117,4 +119,5 @@ class ApolloConfig(PretrainedConfig):
         return self.llm_cfg.get("tokenizer_padding_side") or "right"
 
 
+CONFIG_NAMES = [n for n in inspect.signature(ApolloConfig).parameters if n != "kwargs"]
 AutoConfig.register(ApolloConfig.model_type, ApolloConfig, exist_ok=True)

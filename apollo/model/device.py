@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
 from apollo.errors import SettingError
 from apollo.model.config import ApolloConfig
 
+PLACED_FREELY = ("auto", "balanced", "balanced_low_0", "sequential")
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -40,6 +42,27 @@ def pick_device(wanted: str | torch.device | None) -> torch.device:
             f"cuda:{torch.cuda.device_count() - 1}."
         )
     return device
+
+
+def place_of(device_map: Any) -> torch.device:
+    """The one device that any form of transformers' `device_map` names; None is the CPU.
+
+    Raises:
+        SettingError: it names several devices, or one that does not exist here.
+    """
+    if isinstance(device_map, Mapping):
+        places = {str(place): place for place in device_map.values()}
+        if len(places) != 1:
+            raise SettingError(
+                f"device_map names {', '.join(places) or 'no device'}, but the whole model runs on "
+                'one; name it, such as "cuda:0", or say "auto".'
+            )
+        return place_of(next(iter(places.values())))
+    if device_map in PLACED_FREELY:
+        return pick_device(None)
+    if isinstance(device_map, int):
+        device_map = f"cuda:{device_map}"
+    return pick_device(device_map or "cpu")
 
 
 def best_dtype(device: torch.device) -> torch.dtype:

@@ -11,7 +11,6 @@ import contextvars
 import queue
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,8 +31,8 @@ from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.settings import Generation
 
 HEARTBEAT_S = 0.1
+GREEDY_BELOW = 1e-5  # temperature; scores divided by less are beyond float32
 _stop_of_thread = threading.local()
-_watched: weakref.WeakSet[ApolloForCausalLM] = weakref.WeakSet()
 
 
 class Stopped(Exception):
@@ -107,7 +106,7 @@ class GumbelSampling(LogitsProcessor):
 
 def logits_processors(generation: Generation, device: torch.device) -> LogitsProcessorList:
     """Temperature 0 is greedy: nothing to do."""
-    if generation.temperature == 0:
+    if generation.temperature < GREEDY_BELOW:
         return LogitsProcessorList()
     return LogitsProcessorList(
         [
@@ -123,17 +122,15 @@ def watch_layers(model: ApolloForCausalLM) -> None:
 
     A model is watched once, however often this is called.
     """
-    if model in _watched:
-        return
-    _watched.add(model)
-
-    def check(module: Any, inputs: Any) -> None:
-        stop = getattr(_stop_of_thread, "event", None)
-        if stop is not None and stop.is_set():
-            raise Stopped
-
     for layer in model.llm.get_decoder().layers:
-        layer.register_forward_pre_hook(check)
+        if _raise_if_stopped not in layer._forward_pre_hooks.values():
+            layer.register_forward_pre_hook(_raise_if_stopped)
+
+
+def _raise_if_stopped(module: Any, inputs: Any) -> None:
+    stop = getattr(_stop_of_thread, "event", None)
+    if stop is not None and stop.is_set():
+        raise Stopped
 
 
 def stream_text(

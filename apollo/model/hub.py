@@ -27,11 +27,22 @@ log = logging.getLogger(__name__)
 DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.jinja", "*.model"]
 
 
-def find(name_or_path: str | os.PathLike[str], revision: str | None = None, **hub: Any) -> Path:
-    """A folder as it is; anything else is a hub id and is downloaded or taken from the cache."""
+def find(
+    name_or_path: str | os.PathLike[str],
+    revision: str | None = None,
+    *,
+    subfolder: str = "",
+    **hub: Any,
+) -> Path:
+    """A folder as it is; anything else is a hub id and is downloaded or taken from the cache.
+
+    The checkpoint may lie in a `subfolder` of either.
+    """
     path = Path(name_or_path).expanduser()
     if path.is_dir():
-        return path
+        if not (path / subfolder).is_dir():
+            raise CheckpointError(f"{path} has no folder {subfolder}; check the subfolder.")
+        return path / subfolder
     name = str(name_or_path)
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         problem = "is a file" if path.exists() else "does not exist"
@@ -39,11 +50,16 @@ def find(name_or_path: str | os.PathLike[str], revision: str | None = None, **hu
             f"The checkpoint folder {name} {problem}; give a folder with config.json in it, "
             "a short name such as 3B, or a hub id such as owner/name."
         )
-    return download(name, revision, **hub)
+    return download(name, revision, subfolder=subfolder, **hub)
 
 
 def download(
-    repo_id: str, revision: str | None = None, *, refresh: bool = False, **hub: Any
+    repo_id: str,
+    revision: str | None = None,
+    *,
+    refresh: bool = False,
+    subfolder: str = "",
+    **hub: Any,
 ) -> Path:
     """The folder of a hub checkpoint, downloaded if it is not on this machine yet.
 
@@ -55,21 +71,21 @@ def download(
     """
     hub |= {"revision": revision, "allow_patterns": DOWNLOADED}
     try:
-        kept = None if refresh else _kept(repo_id, hub)
+        kept = None if refresh else _kept(repo_id, subfolder, hub)
         if kept is None:
             kept = Path(snapshot_download(repo_id, **hub))
             log.info("%s: downloaded at commit %s", repo_id, kept.name)
-        return kept
+        return kept / subfolder
     except (HFValidationError, OSError) as error:
         raise CheckpointError(_why_not_downloaded(repo_id, revision, error)) from error
 
 
-def _kept(repo_id: str, hub: dict[str, Any]) -> Path | None:
+def _kept(repo_id: str, subfolder: str, hub: dict[str, Any]) -> Path | None:
     """The folder on this machine, if it is complete: a download may have been broken off."""
     try:
         folder = Path(snapshot_download(repo_id, **{**hub, "local_files_only": True}))
-        for part in parts_of(read_configs(folder)):
-            weight_files(folder / part)
+        for part in parts_of(read_configs(folder / subfolder)):
+            weight_files(folder / subfolder / part)
         return folder
     except (LocalEntryNotFoundError, CheckpointError):
         return None

@@ -63,6 +63,8 @@ def build_llm(config: ApolloConfig, attn: str) -> Any:
             f"llm/config.json does not describe a {kind} language model "
             f"({' '.join(str(error).split())}); take it from the checkpoint again."
         ) from error
+    if config.output_hidden_states:  # the only one that computes any
+        llm_config.output_hidden_states = True
     return AutoModelForCausalLM.from_config(
         llm_config, attn_implementation=attn, trust_remote_code=False
     )

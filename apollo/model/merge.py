@@ -10,7 +10,9 @@ may stand on either side of what comes in (docs/original.md#11 to #14).
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +21,62 @@ from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
 from apollo.errors import PromptError
 
 log = logging.getLogger(__name__)
+
+
+def one_prompt(ids: Any, embeddings: Any, visual: Sequence[Any]) -> Tensor | None:
+    """The prompts' ids (B, S); None where the prompts are embeddings.
+
+    Raises:
+        PromptError: there are both, or neither, or ids of another kind or shape.
+    """
+    if (ids is None) == (embeddings is None):
+        given = "no prompt" if ids is None else "both input_ids and inputs_embeds"
+        raise PromptError(f"The model got {given}; give one of input_ids and inputs_embeds.")
+    if ids is None and any(given is not None for given in visual):
+        raise PromptError(
+            "inputs_embeds are prompts with their visual tokens; give a video with input_ids."
+        )
+    if ids is None:
+        return None
+    if not isinstance(ids, Tensor) or ids.dim() != 2 or ids.is_floating_point() or not ids.numel():
+        shape = f"{ids.dtype} {list(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
+        raise PromptError(
+            f"input_ids are {shape}; give a tensor of whole numbers, one row per prompt (B, S)."
+        )
+    return ids
+
+
+def check_ids(ids: Tensor, attention_mask: Tensor | None, vocabulary: int) -> None:
+    """Raise `PromptError` for an id that is neither a token nor a slot; padding does not count."""
+    wrong = (ids >= vocabulary) | ((ids < 0) & (ids != X_TOKEN_INDEX))  # (B, S)
+    if attention_mask is not None:
+        wrong &= attention_mask.bool()
+    if bool(wrong.any()):
+        raise PromptError(
+            f"input_ids hold {int(ids[wrong][0])}, but the vocabulary has the ids 0 to "
+            f"{vocabulary - 1}, and {X_TOKEN_INDEX} for a visual slot; use this model's tokenizer."
+        )
+
+
+def mask_of(ids: Tensor, pad_id: int | None) -> Tensor:
+    """The mask (B, S) of rows that were given without one: 0 where a row begins or ends with pads.
+
+    Pads between other tokens are read, and so is a row that holds nothing else.
+    """
+    read = ids != pad_id if pad_id is not None else torch.ones_like(ids).bool()  # (B, S)
+    begun = read.cumsum(1) > 0
+    not_over = read.flip(1).cumsum(1).flip(1) > 0
+    return ((begun & not_over) | ~read.any(1, keepdim=True)).long()
+
+
+def warn_of_padding(ids: Tensor, pad_id: int | None) -> None:
+    """Says that rows which begin with padding are read as if it were text."""
+    if pad_id is not None and len(ids) > 1 and bool((ids[:, 0] == pad_id).any()):
+        warnings.warn(
+            "Rows that begin with padding were given without an attention_mask, so the padding is "
+            "read as text; give the mask.",
+            stacklevel=3,
+        )
 
 
 def find_slots(

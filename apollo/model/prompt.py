@@ -115,9 +115,24 @@ def disarm(text: str) -> str:
     return _MARKER.sub("< |", text)
 
 
+def mended(text: str) -> str:
+    """Text that can be written as UTF-8: the halves of one character joined, others U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def check_messages(messages: Sequence[Message]) -> None:
     """Raise `PromptError` unless user and assistant alternate and the user asks last."""
+    if not isinstance(messages, Sequence):
+        raise PromptError(
+            f"The question is a {type(messages).__name__}; give text, or a list of messages with "
+            "role and content."
+        )
     for message in messages:
+        if not isinstance(message, Mapping):
+            raise PromptError(
+                f"A message is a {type(message).__name__}; give each as a dict with role and "
+                "content, or the question alone as text."
+            )
         role, content = message.get("role"), message.get("content")
         if role not in ROLES or not isinstance(content, str):
             raise PromptError(
@@ -151,9 +166,12 @@ def build_prompt(
 
 
 def tokenize(prompt: str, tokenizer: Any) -> list[int]:
-    """Ids of `prompt` with X_TOKEN_INDEX at each placeholder; text between is encoded alone."""
+    """Ids of `prompt` with X_TOKEN_INDEX at each placeholder; text between is encoded alone.
+
+    Half a character, which a terminal or a browser may send, is read as U+FFFD.
+    """
     ids: list[int] = []
-    for piece in _PLACEHOLDER.split(prompt):
+    for piece in _PLACEHOLDER.split(mended(prompt)):
         if piece in (VIDEO_TOKEN, IMAGE_TOKEN):
             ids.append(X_TOKEN_INDEX)
         elif piece:

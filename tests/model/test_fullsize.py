@@ -17,7 +17,7 @@ from paths import GOLDEN, TINY
 from torch import Tensor
 
 from apollo.errors import CheckpointError
-from apollo.model import causal_lm, checkpoint
+from apollo.model import checkpoint, pretrained
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.model.config import ApolloConfig
 from apollo.model.loading import load_tokenizer
@@ -101,7 +101,7 @@ def sized(request: Any) -> tuple[str, ApolloForCausalLM]:
 def test_every_tensor_has_the_recorded_name_and_shape(sized: Any) -> None:
     size, built = sized
     recorded = recorded_shapes(size)
-    for part, module, prefix in built._parts():
+    for part, _, module, prefix in built._parts():
         shapes = {prefix + k: tuple(v.shape) for k, v in module.state_dict().items()}
         if part == "llm" and tied(size):
             del shapes["lm_head.weight"]
@@ -117,7 +117,7 @@ def test_parameter_counts(sized: Any) -> None:
         "mm_connector": SHAPES["mm_connector"][size]["n_params"],
         "llm": SHAPES["llm"][size]["n_params"],
     }
-    for part, module, _ in built._parts():
+    for part, _, module, _ in built._parts():
         assert sum(p.numel() for p in module.parameters()) == recorded[part], part
 
 
@@ -165,9 +165,9 @@ def released(monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(checkpoint, "read_tensors", read_tensors)
         monkeypatch.setattr(checkpoint, "read_configs", lambda folder: config_values(size))
-        monkeypatch.setattr(causal_lm, "pick_device", lambda wanted: torch.device("meta"))
+        monkeypatch.setattr(pretrained, "place_of", lambda wanted: torch.device("meta"))
         monkeypatch.setattr(
-            causal_lm, "load_tokenizer", lambda folder: load_tokenizer(TINY / "llm")
+            pretrained, "load_tokenizer", lambda folder: load_tokenizer(TINY / "llm")
         )
 
     return pretend

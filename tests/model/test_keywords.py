@@ -22,7 +22,6 @@ from apollo.model.keywords import MEANINGLESS
         ("quantisation", "did you mean quantization?"),
         ("dtypes", "did you mean dtype?"),
         ("max_memory", "it takes "),
-        ("state_dict", "it takes "),
     ],
 )
 def test_an_unknown_keyword_is_an_error(keyword: str, says: str) -> None:

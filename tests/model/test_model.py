@@ -263,7 +263,10 @@ def test_flash_attention_needs_a_gpu() -> None:
         ({"quantization_config": object()}, "quantization_config is not used here"),
         ({"dtype": "float17"}, "dtype 'float17' cannot be used"),
         ({"device_map": "toaster"}, "The device 'toaster' is unknown"),
-        ({"device_map": {"": 0}}, "The device {'': 0} is unknown"),
+        (
+            {"device_map": {"llm": "cpu", "": 0}},
+            "device_map names cpu, 0, but the whole model runs",
+        ),
     ],
 )
 def test_options_that_cannot_be(keywords: dict[str, Any], words: str) -> None:

@@ -1,6 +1,8 @@
 """The released prompt text, its slots and ids, and what a person may type into it."""
 
 import json
+import re
+from collections import UserDict
 
 import numpy as np
 import pytest
@@ -224,3 +226,65 @@ def test_times_are_rounded_as_the_original_rounded_them(time_s: float, shown: st
     )
     assert f"\n{shown}-{shown} seconds: " in block
     assert shown == str(np.round(time_s, 1))
+
+
+# ---- text that is not text ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("What\ud83d?", "What\ufffd?"),
+        ("caf\udce9", "caf\ufffd"),
+        ("\ud83d\ude00", "\U0001f600"),
+        ("\udfff\ud800", "\ufffd\ufffd"),
+        ("\U0001f600 caf\u00e9 \ufeff\x00", "\U0001f600 caf\u00e9 \ufeff\x00"),
+    ],
+)
+def test_row_44_half_a_character_is_read_as_a_replacement(tokenizer, text, read):
+    assert prompt.mended(text) == read
+
+    def ids(put, messages, system_prompt):
+        filled = [{**m, "content": m["content"].replace("{}", put)} for m in messages]
+        system = system_prompt and system_prompt.replace("{}", put)
+        return prompt.tokenize(prompt.build_prompt(filled, None, system_prompt=system), tokenizer)
+
+    for where in (
+        (turns("{}"), None),
+        (turns("Hi", "{}", "And?"), None),
+        ([{"role": "system", "content": "{}"}, *turns("Hi")], None),
+        (turns("Hi"), "{}"),
+    ):
+        assert ids(text, *where) == ids(read, *where) != ids("x", *where)
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        (None, "The question is a NoneType; give text, or a list of messages"),
+        (5, "The question is a int"),
+        ({"role": "user", "content": "Hi"}, "The question is a dict"),
+        (iter([{"role": "user", "content": "Hi"}]), "The question is a list_iterator"),
+        ({("user", "Hi")}, "The question is a set"),
+        (b"hi", "A message is a int; give each as a dict"),
+        ("hi", "A message is a str; give each as a dict"),
+        (["hi"], "A message is a str; give each as a dict"),
+        ([("user", "hi")], "A message is a tuple"),
+        ([None], "A message is a NoneType"),
+        ([{}], "has the role None and a NoneType as content"),
+        ([{"role": ["user"], "content": "hi"}], "has the role"),
+        ([{"role": "user", "content": b"hi"}], "and a bytes as content"),
+        ([{"role": "user", "content": [{"type": "text", "text": "hi"}]}], "a list as content"),
+        ([], "The question is empty"),
+    ],
+)
+def test_row_47_messages_of_wrong_kinds(messages, words):
+    for check in (prompt.check_messages, lambda m: prompt.build_prompt(m, None)):
+        with pytest.raises(PromptError, match=re.escape(words)):
+            check(messages)
+
+
+def test_row_47_any_sequence_of_mappings_will_do():
+    message = {"role": "user", "content": "Hi"}
+    assert prompt.build_prompt((message,), None) == prompt.build_prompt([message], None)
+    assert prompt.build_prompt([UserDict(message)], None) == prompt.build_prompt([message], None)

@@ -61,6 +61,9 @@ def test_questions_that_cannot_be_asked(apollo: Apollo) -> None:
         apollo.answer(SHORT, "  ")
     with pytest.raises(PromptError, match="ends with the assistant"):
         apollo.answer(SHORT, MESSAGES[:2])
+    for question in (None, b"?", 5, {"role": "user", "content": QUESTION}, [("user", QUESTION)]):
+        with pytest.raises(PromptError, match=" is a "):
+            apollo.answer(None, question)  # type: ignore[arg-type]
     with pytest.raises(VideoError, match="4.0 s long, so it cannot be read from 9 s on"):
         apollo.answer(SHORT, QUESTION, sampling=Sampling(start_s=9))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 
+import pytest
 import torch
 from asking import QUESTION, VARIED
 
@@ -81,3 +82,19 @@ def test_sampling_draws_anew_at_every_token() -> None:
     cut = torch.full((1, 4), -math.inf)
     cut[0, 2] = 0.0
     assert sampling(ids, cut).argmax() == 2  # what was ruled out stays out
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-10, 1e-38, 1e-40, 5e-324])
+def test_row_64_a_temperature_next_to_nothing_is_greedy(
+    apollo: Apollo, endless: None, temperature: float
+) -> None:
+    settings = Generation(temperature, seed=0, max_new_tokens=12)
+    greedy = apollo.answer(None, QUESTION, generation=Generation(0, max_new_tokens=12))
+    assert apollo.answer(None, QUESTION, generation=settings) == greedy
+
+
+def test_row_64_the_smallest_temperature_that_draws_still_can() -> None:
+    smallest = Generation(generation.GREEDY_BELOW, top_p=1, seed=0)
+    scores = torch.tensor([[-500.0, 99.0, 100.0, -math.inf]])
+    drawn = generation.logits_processors(smallest, CPU)(torch.zeros(1, 1), scores)  # type: ignore
+    assert drawn.argmax() == 2 and not drawn.isnan().any()
