@@ -20,11 +20,13 @@ from torch import Tensor
 from apollo.adapters.identity import Identity
 from apollo.errors import AdapterError, SettingError
 from apollo.model.checkpoint import write_json
+from apollo.model.finite import is_finite
 
 WEIGHTS, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 OWN_CONFIG = "apollo_adapter.json"
 PEFT_PREFIX = "base_model.model."  # what peft puts before the names in its files
 OTHER_KINDS = ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save")
+MAX_RANK, MAX_ALPHA = 4096, 1e6
 AGAIN = "copy it again or train it again"
 
 
@@ -44,10 +46,12 @@ class AdapterConfig:
     def __post_init__(self) -> None:
         for key, kind in (("targets", tuple), ("alpha", float), ("dropout", float)):
             object.__setattr__(self, key, kind(getattr(self, key)))  # equal however it was written
-        if self.rank < 1:
-            raise SettingError(f"rank is {self.rank}; choose 1 or more.")
-        if self.alpha <= 0:
-            raise SettingError(f"alpha is {self.alpha}; choose more than 0.")
+        if not 1 <= self.rank <= MAX_RANK:
+            raise SettingError(f"rank is {self.rank}; choose 1 to {MAX_RANK}.")
+        if not 0 < self.alpha <= MAX_ALPHA:
+            raise SettingError(
+                f"alpha is {self.alpha:g}; choose more than 0, at most {MAX_ALPHA:g}."
+            )
         if not 0 <= self.dropout < 1:
             raise SettingError(f"dropout is {self.dropout}; choose 0 or more and less than 1.")
         if not self.targets:
@@ -66,7 +70,7 @@ class AdapterFiles:
         """The tensors by name, without peft's prefix, and a digest of them.
 
         Raises:
-            AdapterError: the file is damaged.
+            AdapterError: the file is damaged, or holds numbers that are not finite.
         """
         file = self.folder / WEIGHTS
         try:
@@ -74,6 +78,7 @@ class AdapterFiles:
             stored = load(content)
         except (SafetensorError, OSError) as error:
             raise AdapterError(f"{file} cannot be read ({error}); {AGAIN}.") from error
+        _check_finite(stored, f"{file} holds")
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         return {k.removeprefix(PEFT_PREFIX): v for k, v in stored.items()}, digest
 
@@ -114,7 +119,7 @@ def read_adapter(folder: str | Path) -> AdapterFiles:
         base = Identity(str(own["base"]["name"]), str(own["base"]["digest"]))
     except KeyError as error:
         raise AdapterError(f"The adapter {folder} does not say its {error}; {AGAIN}.") from error
-    except (TypeError, ValueError, SettingError) as error:
+    except (TypeError, ValueError, OverflowError, SettingError) as error:
         raise AdapterError(
             f"The adapter {folder} has a setting that is not usable "
             f"({str(error).rstrip('.').replace('; ', ', ')}); {AGAIN}."
@@ -123,7 +128,12 @@ def read_adapter(folder: str | Path) -> AdapterFiles:
 
 
 def write_adapter(files: AdapterFiles, tensors: dict[str, Tensor], peft_config: Any) -> None:
-    """Writes the three files; `peft_config` is peft's own LoraConfig."""
+    """Writes the three files; `peft_config` is peft's own LoraConfig.
+
+    Raises:
+        AdapterError: a number is not finite; nothing is written.
+    """
+    _check_finite(tensors, "The adapter holds")
     files.folder.mkdir(parents=True, exist_ok=True)
     stored = {PEFT_PREFIX + k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     save_file(stored, files.folder / WEIGHTS, metadata={"format": "pt"})
@@ -136,10 +146,16 @@ def write_adapter(files: AdapterFiles, tensors: dict[str, Tensor], peft_config: 
     )
 
 
+def _check_finite(tensors: dict[str, Tensor], begin: str) -> None:
+    bad = next((name for name, tensor in tensors.items() if not is_finite(tensor)), None)
+    if bad is not None:
+        raise AdapterError(f"{begin} numbers that are not finite (in {bad}); train it again.")
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AdapterError(f"{path} is not JSON ({error}); {AGAIN}.") from error
     if not isinstance(values, dict):
         raise AdapterError(f"{path} should hold one JSON object; {AGAIN}.")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from apollo.errors import RecipeError
 from apollo.terminal import check_extra
-from apollo.train.stage import Stage
+from apollo.train.stage import Stage, check_minutes
 from apollo.train.task import RECIPES, RESULT
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def run(args: argparse.Namespace) -> int:
                 f"{recipe.file} has no stage {name!r}; choose from "
                 f"{', '.join(stage.name for stage in recipe.stages)}."
             )
-    if args.minutes is not None and args.minutes <= 0:
-        raise RecipeError(f"--minutes is {args.minutes:g}; it must be above 0.")
+    check_minutes(args.minutes)
     start_logging()
     if args.check:
         to_do = _stages_to_do(recipe, output, chosen, fresh=args.fresh)

@@ -36,7 +36,7 @@ from apollo.train.conversations import ConversationTask
 from apollo.train.processes import is_first_process, training_device, uses_cpu
 from apollo.train.records import read_records
 from apollo.train.resume import SETTINGS, Settings, cannot_be_used, check_folder, content_digest
-from apollo.train.stage import POLICIES, Source, Stage
+from apollo.train.stage import LARGEST, MAX_SEED, POLICIES, Source, Stage
 from apollo.train.task import RESULT, Start
 from apollo.train.trainer import train_stage
 
@@ -96,12 +96,15 @@ class LoraSettings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "lr"):
-            if not getattr(self, name) > 0:
-                raise SettingError(f"--{name} is {getattr(self, name)}; it must be above 0.")
+            value, most = getattr(self, name), LARGEST.get(name, 10**9)
+            if not 0 < value <= most:
+                raise SettingError(
+                    f"--{name} is {value:g}; it must be above 0, and at most {most:g}."
+                )
         if not 0 <= self.rehearse < 1:
             raise SettingError(f"--rehearse is {self.rehearse}; choose 0 or more and less than 1.")
-        if self.seed < 0:
-            raise SettingError(f"--seed is {self.seed}; choose 0 or more.")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise SettingError(f"--seed is {self.seed}; choose 0 to {MAX_SEED}.")
         if self.unreadable not in POLICIES:
             raise SettingError(
                 f"--unreadable is {self.unreadable!r}; choose {' or '.join(POLICIES)}."

@@ -78,7 +78,9 @@ def _train(args: argparse.Namespace) -> None:
     from apollo.adapters.files import AdapterConfig
     from apollo.train import lora
     from apollo.train.processes import is_first_process
+    from apollo.train.stage import check_minutes
 
+    check_minutes(args.minutes)
     base, targets = args.base, args.targets or lora.default_of(lora.TARGETS, args.base)
     chosen = {"lr": lora.default_of(lora.RATES, base)}
     chosen["rehearse"] = lora.default_of(lora.REHEARSED, base)

@@ -13,6 +13,8 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, FullyShardedDataParallelPlugin
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
+from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from apollo.errors import RecipeError
 from apollo.model.device import best_dtype
@@ -91,3 +93,29 @@ def is_sharded(accelerator: Accelerator) -> bool:
 
 def _is_set(name: str) -> bool:
     return os.environ.get(name, "").lower() in ("1", "true", "yes")
+
+
+def micro_batch_of(stage: Stage, world: int, where: str) -> int:
+    """Samples that a process has in memory at once.
+
+    Raises:
+        RecipeError: the global batch cannot be shared evenly.
+    """
+    share = max(1, stage.global_batch // world)
+    micro = min(stage.micro_batch or share, share)
+    if stage.global_batch % (micro * world):
+        raise RecipeError(
+            f"{where}: global_batch is {stage.global_batch}, which {world} processes with "
+            f"micro_batch {micro} cannot share evenly; change one."
+        )
+    return micro
+
+
+def local_part(parameter: Tensor) -> Tensor:
+    """What this process has of a parameter that several may share."""
+    return parameter.to_local() if isinstance(parameter, DTensor) else parameter
+
+
+def whole_number(value: Tensor) -> float:
+    """A number that several processes may hold together; the same for all of them."""
+    return float(value.full_tensor() if isinstance(value, DTensor) else value)

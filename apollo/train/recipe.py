@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from apollo.errors import RecipeError
-from apollo.train.stage import Source, Stage
+from apollo.train.stage import MAX_SEED, Source, Stage
 
 RECIPE_KEYS = ("model", "output", "seed", "threads", "stages")
 
@@ -65,12 +65,15 @@ def read_recipe(file: Path, changes: Sequence[str] = ()) -> Recipe:
                     f"the earlier ones are {', '.join(known) or 'none'}."
                 )
         known.append(stage.name)
+    seed = _typed(values.get("seed", 0), int, f"{file}: seed")
+    if not 0 <= seed <= MAX_SEED:
+        raise RecipeError(f"{file}: seed is {seed}; choose 0 to {MAX_SEED}.")
     return Recipe(
         file,
         stages,
         model=_typed(values.get("model", ""), str, f"{file}: model"),
         output=file.parent / _typed(values.get("output", "runs"), str, f"{file}: output"),
-        seed=_typed(values.get("seed", 0), int, f"{file}: seed"),
+        seed=seed,
         threads=_typed(values.get("threads", 0), int, f"{file}: threads"),
     )
 
@@ -84,6 +87,8 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         raise RecipeError(f"No such recipe: {file}; check the path.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{file} cannot be read as text; give a YAML file.") from error
+    except (ValueError, RecursionError) as error:  # thousands of digits, thousands of brackets
+        raise RecipeError(f"{file} holds a value that cannot be read; correct it.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -117,7 +122,10 @@ def _put(values: dict[str, Any], change: str, file: Path) -> None:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
             raise RecipeError(f'"{change}": "{parent}" holds a value, not keys.')
-    place[last] = yaml.safe_load(text)
+    try:
+        place[last] = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RecipeError(f'"{change[:80]}" holds no value that can be read.') from error
 
 
 def _check_keys(values: Iterable[Any], known: Sequence[str], where: str) -> None:

@@ -8,8 +8,12 @@ number of processes and a resumed run goes on inside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from torch.utils.data import Dataset
+
+from apollo.train.task import Task
 
 STEPS_TOGETHER = 50  # lengths are sorted within so many steps: alike inside, shuffled beyond
 
@@ -53,3 +57,13 @@ def _spread(drawn: list[int], ends: np.ndarray, rng: np.random.Generator) -> lis
     """The sources mixed evenly, each still in its own order."""
     places = [(np.arange(n) + rng.random()) / max(n, 1) for n in np.diff(ends, prepend=0)]
     return [drawn[i] for i in np.argsort(np.concatenate(places), kind="stable")]
+
+
+class Samples(Dataset[Any]):
+    """A task's samples by their numbers, for a DataLoader."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def __getitem__(self, number: int) -> Any:
+        return self.task.sample(number)

@@ -10,17 +10,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from apollo.errors import RecipeError
+from apollo.errors import RecipeError, SettingError
 
 SCHEDULES = ("cosine", "linear", "constant")
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("float32", "bfloat16", "float16")
 POLICIES = ("fail", "skip")
 CONVERSATIONS = "conversations"
+LARGEST_RATE = 10.0  # no optimiser learns with more
+LARGEST = {"lr": LARGEST_RATE, "num_steps": 10**9, "epochs": 1e6, "global_batch": 10**6}
+MAX_SEED = 2**32 - 1  # what NumPy takes
 ABOVE_0 = (
     *("num_steps", "epochs", "global_batch", "micro_batch", "lr", "save_every"),
     *("clips_per_video", "tokens_per_clip", "max_length", "log_every", "keep"),
 )
+
+
+def check_minutes(minutes: float | None) -> None:
+    """Raises `SettingError` unless a training could stop after so long."""
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise SettingError(f"--minutes is {minutes:g}; it must be above 0, and finite.")
 
 
 @dataclass(frozen=True)
@@ -97,9 +106,6 @@ class Stage:
                 f'{where}: nothing is trained; give a part a rate above 0 under "train", for '
                 "example connector: 1.0."
             )
-        for part, rate in self.train.items():
-            if rate < 0:
-                raise RecipeError(f"{where}: train.{part} is {rate}; a rate is 0 or more.")
         if (self.num_steps is None) == (self.epochs is None):
             raise RecipeError(f'{where}: give either "num_steps" or "epochs".')
         if self.epochs is not None and self.task != CONVERSATIONS:
@@ -121,11 +127,23 @@ class Stage:
             value = getattr(self, key)
             if value is not None and not value > 0:
                 raise RecipeError(f"{where}: {key} is {value}; it must be above 0.")
+            if value is not None and value > LARGEST.get(key, 10**9):
+                raise RecipeError(
+                    f"{where}: {key} is {value:g}; choose at most {LARGEST.get(key, 10**9):g}."
+                )
         for key in ("weight_decay", "warmup_steps", "max_grad_norm", "eval_every", "workers"):
-            if getattr(self, key) < 0:
-                raise RecipeError(f"{where}: {key} is {getattr(self, key)}; it cannot be below 0.")
+            if not 0 <= getattr(self, key) < math.inf:
+                raise RecipeError(
+                    f"{where}: {key} is {getattr(self, key)}; it must be 0 or more, and finite."
+                )
+        for part, rate in self.train.items():
+            if not 0 <= rate * self.lr <= LARGEST_RATE:
+                raise RecipeError(
+                    f"{where}: train.{part} is {rate} of the rate {self.lr:g}; choose 0 or more, "
+                    f"and at most {LARGEST_RATE:g} in all."
+                )
         for source in self.data:
-            if source.share <= 0:
+            if not 0 < source.share < math.inf:
                 raise RecipeError(
                     f"{where}: the share of {source.file.name} is {source.share}; shares are "
                     "above 0."

@@ -9,6 +9,7 @@ Where validation chose some weights, those are the result, else the last ones.
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,13 +24,20 @@ from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
 )
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from apollo.data.whole_file import WRITING, whole_file, whole_folder, write_text
-from apollo.errors import RecipeError
 from apollo.train.journal import Journal
+from apollo.train.not_finite import are_finite, check_number, check_weights
 from apollo.train.optimizer import build_optimizer, share_of_rate, trained_groups
-from apollo.train.processes import check_machine, is_sharded, start_accelerator
+from apollo.train.processes import (
+    check_machine,
+    is_sharded,
+    local_part,
+    micro_batch_of,
+    start_accelerator,
+    whole_number,
+)
 from apollo.train.resume import (
     Settings,
     checkpoints,
@@ -38,10 +46,12 @@ from apollo.train.resume import (
     trained_tensors,
     write_settings,
 )
+from apollo.train.sample_order import Samples
 from apollo.train.stage import Stage
 from apollo.train.task import RESULT, Batch, Metrics, Task
 
 WEIGHTS = "trained.safetensors"
+MOST_LEFT_OUT = 20  # steps in a row; the scale has become small enough by then
 BEST, BEST_LOSS = "best.safetensors", "best.txt"
 
 
@@ -81,21 +91,11 @@ def train_stage(
     return complete
 
 
-class Samples(Dataset[Any]):
-    """A task's samples by their numbers, for a DataLoader."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-
-    def __getitem__(self, number: int) -> Any:
-        return self.task.sample(number)
-
-
 class Trainer:
     """The loop of a stage, in one of several processes or alone."""
 
     def __init__(self, stage: Stage, task: Task, folder: Path, *, where: str, seed: int) -> None:
-        self.stage, self.task, self.folder = stage, task, folder
+        self.stage, self.task, self.folder, self.where = stage, task, folder, where
         self.num_steps = stage.steps(task.num_samples())
         groups = trained_groups(stage, task, where)
         self.full_rates = [group["lr"] for group in groups]
@@ -109,6 +109,7 @@ class Trainer:
         if not self.is_sharded:
             self.model.to(self.accelerator.device)
         self.journal: Journal | None = None
+        self.left_out = 0  # steps in a row
 
     # ---- the loop ------------------------------------------------------------------------
 
@@ -138,6 +139,8 @@ class Trainer:
                     self.journal.step()
                 if is_last or stop or step % stage.log_every == 0:
                     self._write(step, {"loss": self._sum(loss)} | numbers)
+                if is_last or stop or step % stage.save_every == 0:
+                    self._check_weights(step)
                 if is_last or (stage.eval_every and step % stage.eval_every == 0):
                     self._validate(step)
                 if is_last or stop or step % stage.save_every == 0:
@@ -177,11 +180,24 @@ class Trainer:
                 loss = out["loss"] * (count * share)  # gradients become a mean over processes
                 accelerator.backward(loss)
             part += loss.detach() / world
-        if stage.max_grad_norm > 0:
-            accelerator.clip_grad_norm_(self.model.parameters(), stage.max_grad_norm)
+        limit = stage.max_grad_norm or math.inf
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), limit)  # the same everywhere
+        self._check_gradient(whole_number(norm), step + 1)
         self.optimizer.step()
         self.model.zero_grad()
         return part, out["metrics"] | {"lr": self.full_rates[0] * rate}
+
+    def _check_gradient(self, norm: float, step: int) -> None:
+        """In float16 a step may be left out, after which smaller numbers are computed with."""
+        self.left_out = 0 if math.isfinite(norm) else self.left_out + 1
+        if self.accelerator.scaler is None or self.left_out > MOST_LEFT_OUT:
+            check_number(norm, "the gradient", step, self.where, self.folder)
+
+    def _check_weights(self, step: int) -> None:
+        """All processes stop together, before weights that are no numbers are kept."""
+        trained = (p for p in self.model.parameters() if p.requires_grad)
+        bad = self._sum(float(not are_finite(map(local_part, trained))))
+        check_weights(bad, step, self.where, self.folder)
 
     def _sum(self, value: float | Tensor) -> float:
         """Over all processes. What they exchange lies on their device: NCCL takes nothing else."""
@@ -213,6 +229,7 @@ class Trainer:
             items += count
         self.model.train()
         mean = self._sum(loss) / self._sum(items)
+        check_number(mean, "the validation loss", step, self.where, self.folder)
         self._write(step, {"validation_loss": mean})
         if self.is_first and not self.is_sharded:  # else no process has all weights
             self._keep_best(mean, step)
@@ -280,19 +297,3 @@ class Trainer:
                 task.module.eval()
                 task.save(growing)
         self.accelerator.wait_for_everyone()
-
-
-def micro_batch_of(stage: Stage, world: int, where: str) -> int:
-    """Samples that a process has in memory at once.
-
-    Raises:
-        RecipeError: the global batch cannot be shared evenly.
-    """
-    share = max(1, stage.global_batch // world)
-    micro = min(stage.micro_batch or share, share)
-    if stage.global_batch % (micro * world):
-        raise RecipeError(
-            f"{where}: global_batch is {stage.global_batch}, which {world} processes with "
-            f"micro_batch {micro} cannot share evenly; change one."
-        )
-    return micro

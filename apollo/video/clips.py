@@ -90,7 +90,11 @@ def plan_clips(
     first, last = info.frame_at(start), info.frame_at(end - 2e-6)  # the end itself is not in it
     grid = _Grid(last + 1 - first, info.fps, clip_duration_s, frames_per_clip)
     frame_ids = [tuple(first + i for i in ids) for ids in _planned(grid, count)]
-    return [Clip(ids, info.time_of(ids[0]), info.time_of(ids[-1])) for ids in frame_ids]
+    times = [(info.time_of(ids[0]), info.time_of(ids[-1])) for ids in frame_ids]
+    return [
+        Clip(ids, max(first_s, start), max(last_s, start))  # on screen already when it begins
+        for ids, (first_s, last_s) in zip(frame_ids, times, strict=True)
+    ]
 
 
 def original_clip_indices(

@@ -17,6 +17,7 @@ import numpy as np
 # Formats that may be glued together, so that their clock starts anew in the middle of a file.
 _MAY_RESTART = {"mpegts", "mpeg"}
 _BACK_S = 0.1  # decoding times only grow; less than this is a rounding
+_MOST_S = 0.05  # a slow frame may not be later by more than this
 _AHEAD_S = 10.0  # more than this, and much more than the step before, is another recording
 
 
@@ -54,9 +55,11 @@ def clock_of(
 
 
 def _is_constant(starts_s: np.ndarray, fps: float, last_s: float, tick_s: float) -> bool:
-    """Whether every frame is shown within half a frame of its turn."""
+    """Whether every frame is shown when it is its turn, give or take half a frame."""
+    most_s = min(0.5 / fps, _MOST_S) + tick_s
     drift_s = np.abs(starts_s - np.arange(len(starts_s)) / fps).max()
-    return bool(drift_s <= 0.5 / fps + tick_s) and last_s <= 1.5 / fps + tick_s
+    late_s = last_s - 1 / fps if last_s else 0.0  # by how much the last frame stays too long
+    return bool(drift_s <= most_s) and -max(most_s, 0.1) <= late_s <= most_s
 
 
 def offset_of(container: Any, first_s: float) -> float:
@@ -105,11 +108,18 @@ class Continuous:
         self._may_restart = container.format.name in _MAY_RESTART
         self._tick_s = float(stream.time_base)
         self.restarts = 0
+        self.empty_end = 0  # when the last empty packet ends: the picture before it stays on
 
     def __iter__(self) -> Iterator[Any]:
         """The packets in the order they are stored, without the empty one that marks the end."""
-        packets = (packet for packet in self._packets if packet.size > 0)
-        return self._moved(packets) if self._may_restart else packets
+        return self._moved(self._filled()) if self._may_restart else self._filled()
+
+    def _filled(self) -> Iterator[Any]:
+        for packet in self._packets:
+            if packet.size > 0:
+                yield packet
+            elif packet.pts is not None:
+                self.empty_end = max(self.empty_end, packet.pts + (packet.duration or 0))
 
     def _moved(self, packets: Iterator[Any]) -> Iterator[Any]:
         shift, end, last, step = 0, 0, None, None

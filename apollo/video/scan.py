@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _MAKES_UP = {"avi", "asf", "mxf", "m4v", "mpegvideo", "h264", "hevc", "obu"}
 # Raw streams without a container: nothing but the codec's own header can tell their rate.
 RAW = {"m4v", "mpegvideo", "h264", "hevc", "vvc", "obu", "mjpeg", "vc1", "h261", "h263"}
+NEVER = -(1 << 63)
 _FIRST_PACKETS = 32  # looked at closely where the order of display is in doubt
 _VOP = b"\0\0\1\xb6"  # begins a picture of MPEG-4 part 2
 
@@ -43,7 +44,7 @@ class Scan:
     packets: int = 0
     corrupt_tail: int = 0
     last_duration: int = 0
-    last_pts: int = -(1 << 63)  # of the frame shown last
+    last_pts: int = NEVER  # of the frame shown last
     is_in_order: bool = True  # stored as shown, which frames that refer to later ones cannot be
     first_pictures: list[int] = field(default_factory=list)  # timestamps, as they were decoded
     is_packed: bool = False  # two pictures in a packet
@@ -131,6 +132,9 @@ def scan_packets(container: Any, stream: Any) -> Scan:
         scan.broke_off = True
     scan.look(stream, None, may_lie)
     scan.restarts = packets.restarts
+    is_timed = scan.last_pts > NEVER and not scan.restarts
+    if is_timed and packets.empty_end > scan.last_pts + scan.last_duration:
+        scan.last_duration = packets.empty_end - scan.last_pts
     if 0 < scan.corrupt_tail < len(scan.pts):  # the file was cut off within these packets
         for kept in (scan.pts, scan.dts, scan.places):
             del kept[-scan.corrupt_tail :]

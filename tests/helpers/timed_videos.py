@@ -62,10 +62,17 @@ def slow_then_fast(path: Path) -> Times:
     return from_times(path, [*(i / 4 for i in range(16)), *(4 + i / 24 for i in range(97))])
 
 
-def gif_with_delays(path: Path) -> Times:
-    pictures = [Image.fromarray(numbered_frame(i)) for i in range(3)]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[100, 5000, 3000])
-    return [0.0, 0.1, 5.1, 8.1]
+def with_delays(*delays_ms: int) -> Callable[[Path], Times]:
+    """A GIF or an animated WebP."""
+
+    def write(path: Path) -> Times:
+        pictures = [Image.fromarray(numbered_frame(i)) for i in range(len(delays_ms))]
+        options = {"lossless": True} if path.suffix == ".webp" else {}
+        first, *others = pictures
+        first.save(path, save_all=True, append_images=others, duration=delays_ms, **options)
+        return [sum(delays_ms[:i]) / 1000 for i in range(len(delays_ms) + 1)]
+
+    return write
 
 
 def wrong_rate_in_header(path: Path) -> Times:
@@ -174,7 +181,9 @@ FILES: dict[str, Callable[[Path], Times]] = {
     "phone.mov": phone,
     "phone.mkv": phone,
     "steps.mp4": slow_then_fast,
-    "delays.gif": gif_with_delays,
+    "delays.gif": with_delays(100, 5000, 3000),
+    "uneven.gif": with_delays(500, 1000, 200),
+    "uneven.webp": with_delays(500, 1000, 200),
     "header.mkv": wrong_rate_in_header,
     "sound.mp4": sound_first,
     "sound.mkv": sound_first,

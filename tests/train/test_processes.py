@@ -17,7 +17,7 @@ from paths import TINY
 from apollo.adapters.files import AdapterConfig
 from apollo.errors import RecipeError
 from apollo.model.causal_lm import ApolloForCausalLM
-from apollo.train import lora, trainer
+from apollo.train import lora, processes, trainer
 from apollo.train.processes import check_machine, start_accelerator, training_device
 from apollo.train.stage import Stage
 from apollo.train.task import Start
@@ -46,7 +46,7 @@ def test_with_two_simulated_gpus_and_no_launcher_one_process_uses_one_and_says_s
     assert (accelerator.num_processes, accelerator.device.type) == (1, "cuda")
     assert training_device() == torch.device("cuda:0")
     assert "One of 2 GPUs is used; to use all, start with: accelerate launch" in caplog.text
-    assert trainer.micro_batch_of(STAGE, accelerator.num_processes, "here") == 8
+    assert processes.micro_batch_of(STAGE, accelerator.num_processes, "here") == 8
 
 
 def test_a_process_of_several_takes_its_own_simulated_gpu(

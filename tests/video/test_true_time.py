@@ -14,7 +14,18 @@ from apollo.errors import VideoError
 from apollo.video.clips import plan_clips
 from apollo.video.reader import Video, probe
 
-VARYING = {"screen", "held", "pause", "slides", "phone", "steps", "delays", "nulls"}
+VARYING = {
+    "screen",
+    "held",
+    "pause",
+    "slides",
+    "phone",
+    "steps",
+    "delays",
+    "uneven",
+    "nulls",
+    "end",
+}
 
 
 @pytest.mark.slow
