@@ -57,7 +57,7 @@ def _mlvu(row: Row, name: str) -> Row:
         "id": str(row.get("question_id") or name),
         "video": row.get("video") or row["video_name"],
         "question": row["question"],
-        "options": tables.list_of(row["candidates"]),
+        "options": tables.list_of(row["candidates"]) or [],
         "answer": row["answer"],
         "category": row.get("question_type") or row["task_type"],
     }
@@ -145,7 +145,7 @@ def _perception_test(row: Row, _: str) -> Row:
         "id": f"{row['video_name']}-{number}",
         "video": row["video_name"],
         "question": row["question"],
-        "options": tables.list_of(row["options"]),
+        "options": tables.list_of(row["options"]) or [],
         "answer": _letter_at(row, "answer_id"),
         "category": row["area"],
     }

@@ -89,7 +89,7 @@ ONLY_LETTERS = re.compile(
 ANY_LETTER = re.compile(_ALONE_THERE.format("[A-Za-z]"))
 
 # ways to give a letter among other words, the surest first
-CLAIMS = (
+CLAIMS: tuple[tuple[re.Pattern[str], ...], ...] = (
     (
         re.compile(rf"(?i:{_CUE}{_FILL}){_UPPER}{_AFTER}"),
         re.compile(rf"(?i:{_CUE}{_FILL}){_LOWER}(?=[.)\]\"'”\s]*(?:$|\n))"),
@@ -110,7 +110,7 @@ CLAIMS = (
         ),
     ),
 )
-WEAK_CLAIMS = (
+WEAK_CLAIMS: tuple[tuple[re.Pattern[str], ...], ...] = (
     (re.compile(r"(?<![A-Za-z0-9])[(\[{]\s*([A-Za-z])\s*[)\]}]"),),
     (
         re.compile(rf"(?i:{_NAME}){_SIGNS}{{0,6}}{_UPPER}{_AFTER}"),

@@ -144,13 +144,11 @@ def _parquet_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     )
     except FileNotFoundError as error:
         raise DataError(f"No such data file: {file}; check the path.") from error
-    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise DataError(f"{file} cannot be read ({error.strerror}); check the path.") from error
         why = " ".join(str(error).split())
         raise DataError(f"{file} is damaged ({why}); download it again.") from error
-    except OSError as error:
-        raise DataError(
-            f"{file} cannot be read ({error.strerror or error}); check the path."
-        ) from error
 
 
 def _holds_bytes(kind: str) -> bool:

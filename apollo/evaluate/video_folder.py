@@ -45,7 +45,8 @@ class VideoFolder:
         folders = wanted.parent.parts
         nested = [path for path in found if path.parent.parts[-len(folders) :] == folders]
         found = nested if folders and nested else found
-        found = list({os.path.realpath(path): path for path in reversed(found)}.values())
+        if len(found) > 1:  # or one file under several links
+            found = list({os.path.realpath(path): path for path in reversed(found)}.values())
         if len(found) == 1:
             return found[0]
         if found:
