@@ -43,7 +43,9 @@ def left_out_lines(left_out: Sequence[LeftOut]) -> str:
 
 def nothing_left(left_out: Sequence[LeftOut]) -> DataError:
     """The error for data without a single usable question."""
-    return DataError(f"None of the {len(left_out)} questions can be asked; {left_out[0].reason}")
+    count = len(left_out)
+    which = "The only question cannot" if count == 1 else f"None of the {count} questions can"
+    return DataError(f"{which} be asked; {left_out[0].reason}")
 
 
 def tell_others(folder: Path, index: int, left_out: Sequence[LeftOut]) -> None:
