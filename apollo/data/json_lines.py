@@ -18,15 +18,17 @@ from apollo.errors import DataError
 _BLANK = re.compile(r"\s*")
 
 
-def located_values(file: Path) -> Iterator[tuple[int, Any]]:
+def located_values(file: Path, *, halves: bool = False) -> Iterator[tuple[int, Any]]:
     """(line, value) of a JSON list or of JSON lines, told apart by their first character.
+
+    `halves` lets escapes such as \\ud83d through, which are only half a character.
 
     Raises:
         DataError: the file cannot be read, or is no JSON; names the line.
     """
     text = read_text(file)
     try:
-        yield from _of_list(text) if is_list(text) else _of_lines(text)
+        yield from (_of_list if is_list(text) else _of_lines)(text, halves)
     except _Fault as fault:
         raise DataError(f"{file}, line {fault.line}: {fault}.") from fault
 
@@ -37,13 +39,14 @@ def is_list(text: str) -> bool:
 
 
 def read_text(file: Path) -> str:
-    """The text of a data file.
+    """The text of a data file in UTF-8, or in UTF-16 as some programs save it.
 
     Raises:
-        DataError: it is missing, empty, a folder or not UTF-8.
+        DataError: it is missing, empty, a folder or no text.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        content = file.read_bytes()
+        text = content.decode(json.detect_encoding(content))
     except FileNotFoundError as error:
         raise DataError(f"No such data file: {file}; check the path.") from error
     except UnicodeDecodeError as error:
@@ -52,7 +55,7 @@ def read_text(file: Path) -> str:
         raise DataError(f"{file} cannot be read ({error.strerror}); check the path.") from error
     if not text.strip():
         raise DataError(f"{file} is empty; it needs at least one record.")
-    return text
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 class _Fault(ValueError):
@@ -63,21 +66,21 @@ class _Fault(ValueError):
         self.line = line
 
 
-def _of_lines(text: str) -> Iterator[tuple[int, Any]]:
+def _of_lines(text: str, halves: bool) -> Iterator[tuple[int, Any]]:
     for line, content in enumerate(text.split("\n"), start=1):
         if content.strip():
-            value, end = _decode(content, _after_blank(content, 0), line)
+            value, end = _decode(content, _after_blank(content, 0), line, halves)
             if content[end:].strip():
                 wanted = "write one record per line, or a list in square brackets"
                 raise _Fault(line, f"more text after the record; {wanted}")
             yield line, value
 
 
-def _of_list(text: str) -> Iterator[tuple[int, Any]]:
+def _of_list(text: str, halves: bool) -> Iterator[tuple[int, Any]]:
     place = _after_blank(text, text.index("[") + 1)
     line = 1 + text.count("\n", 0, place)
     while text[place : place + 1] != "]":
-        value, end = _decode(text, place, line)
+        value, end = _decode(text, place, line, halves)
         yield line, value
         behind = _after_blank(text, end)
         sign = text[behind : behind + 1]
@@ -98,11 +101,11 @@ def _after_blank(text: str, place: int) -> int:
     return match.end()
 
 
-def _decode(text: str, place: int, line: int) -> tuple[Any, int]:
+def _decode(text: str, place: int, line: int, halves: bool) -> tuple[Any, int]:
     """The value at `place`, which is in `line`, and where it ends."""
     try:
         value, end = json.JSONDecoder().raw_decode(text, place)
-        if "\\ud" in text[place:end].lower():
+        if not halves and "\\ud" in text[place:end].lower():
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         # the fault may be further down than the beginning of the record

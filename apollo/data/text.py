@@ -9,6 +9,14 @@ _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 # punctuation, except the point, comma or minus that belongs to a number
 _SIGN = re.compile(r"[.,-](?!\d)|[^\w\s.,-]|_")
 
+# half of a character that UTF-16 writes in two parts: no file and no terminal takes it
+_HALF = re.compile("[\\ud800-\\udfff]")
+
+
+def whole_characters(text: str) -> str:
+    """The text with U+FFFD, the sign for a damaged character, in place of every half one."""
+    return _HALF.sub("\N{REPLACEMENT CHARACTER}", text)
+
 
 def plain_words(text: str) -> str:
     """Lower case, without punctuation and symbols, words one blank apart: "2.5 m!" is "2 5 m"."""

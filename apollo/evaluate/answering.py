@@ -55,6 +55,15 @@ class Answerer:
         Raises:
             VideoError, PromptError: a question cannot be asked; the sentence names it.
         """
+        try:
+            return self._answers(questions)
+        except torch.OutOfMemoryError as error:
+            raise PromptError(
+                f"{len(questions)} question{'s' * (len(questions) > 1)} at once need more memory "
+                "than there is; choose a smaller --batch or --max-clips."
+            ) from error
+
+    def _answers(self, questions: Sequence[Question]) -> list[str]:
         prompts = [self._prompt(question) for question in questions]
         if len(prompts) == 1:
             return [self._generate(prompts)[0][0]]
@@ -73,8 +82,8 @@ class Answerer:
         try:
             block, tokens = self._visual(question)
             ids = self._ids(question, block)
-        except VideoError as error:
-            raise VideoError(f'Question "{question.id}": {error}') from error
+        except (VideoError, PromptError) as error:
+            raise type(error)(f'Question "{question.id}": {error}') from error
         limit = self.model.config.max_context_tokens
         if len(ids) + self.protocol.max_new_tokens > limit:
             raise PromptError(

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apollo.errors import DataError, SettingError
+from apollo.evaluate.left_out import LeftOut, left_out_lines, nothing_left
 from apollo.evaluate.protocol import ABLATIONS, FULL, LETTER_TOKENS, EvalProtocol
 from apollo.evaluate.question_file import Question, read_questions
 from apollo.terminal import add_model_flags, check_extra, model_options, write
@@ -22,6 +24,8 @@ from apollo.terminal import add_model_flags, check_extra, model_options, write
 if TYPE_CHECKING:
     from apollo.evaluate.run import Processes
     from apollo.evaluate.score import ScoredAnswer
+
+log = logging.getLogger(__name__)
 
 NANO_BENCH = "nano-bench"
 TEXT_TOKENS = 64  # an open answer is a sentence
@@ -31,7 +35,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help=f'questions as JSON or JSON lines, or "{NANO_BENCH}", the built-in benchmark',
+        help="questions as JSON, JSON lines, CSV, TSV or Parquet, or "
+        f'"{NANO_BENCH}", the built-in benchmark',
     )
     parser.add_argument(
         "--output", type=Path, help="folder for all results (default runs/, then the name of DATA)"
@@ -56,6 +61,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help=f"longest answer (default {LETTER_TOKENS}, {TEXT_TOKENS} with open questions)",
     )
     parser.add_argument("--videos", type=Path, help="folder of the videos, when not beside DATA")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse bad records and videos; else they are left out, counted and named",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,10 +85,13 @@ def run(args: argparse.Namespace) -> int:
         ) from error
     if args.data == NANO_BENCH:  # its videos take a while to draw
         check_model(args)
-    questions = wanted_questions(args, processes)
+    left_out: list[LeftOut] | None = None if args.strict else []
+    questions = wanted_questions(args, processes, left_out)
+    if left_out and processes.index == 0:
+        log.warning("%s: %s", args.data, left_out_lines(left_out).rstrip())
     ablations = (FULL, *(name for name in ABLATIONS if name in args.ablate))
     protocols = {name: _protocol(args, name, questions) for name in ablations}
-    columns = _answers(args, questions, protocols, processes)
+    columns = _answers(args, questions, protocols, processes, left_out)
     if processes.index == 0:
         model = Path(args.model).name if Path(args.model).is_dir() else args.model
         if args.adapter:
@@ -88,9 +101,16 @@ def run(args: argparse.Namespace) -> int:
         del settings["ablation"]  # the columns name theirs
         chosen = {name: getattr(args, name) for name in ("dtype", "quantization", "revision")}
         settings |= {name: value for name, value in chosen.items() if value is not None}
-        write_results(columns, args.output, settings=settings, **names)
-        report = write_report(columns, args.output, **names)
-        write(f"{table(columns)}\n{report}\n")
+        unasked = left_out or []
+        try:
+            write_results(columns, args.output, settings=settings, left_out=unasked, **names)
+            report = write_report(columns, args.output, left_out=unasked, **names)
+        except OSError as error:
+            raise SettingError(
+                f"The report cannot be written to {args.output} ({error.strerror}); make room "
+                "there and start again: the answers are kept."
+            ) from error
+        write(f"{table(columns)}\n{left_out_lines(unasked)}{report}\n")
     processes.wait()
     return 0
 
@@ -111,8 +131,10 @@ def check_model(args: argparse.Namespace) -> None:
         read_adapter_for(args.adapter, identify(folder))
 
 
-def wanted_questions(args: argparse.Namespace, processes: Processes) -> list[Question]:
-    """The questions of DATA, or an even choice of --limit of them.
+def wanted_questions(
+    args: argparse.Namespace, processes: Processes, left_out: list[LeftOut] | None = None
+) -> list[Question]:
+    """The questions of DATA, or an even choice of --limit of them; bad ones go to `left_out`.
 
     Raises:
         DataError, SettingError: the data or the flags are wrong.
@@ -128,7 +150,7 @@ def wanted_questions(args: argparse.Namespace, processes: Processes) -> list[Que
             raise SettingError(f"{NANO_BENCH} is built in; leave out --videos.")
         questions = _nano_bench(args.output, args.limit, processes)
     else:
-        questions = read_questions(Path(args.data), args.videos)
+        questions = read_questions(Path(args.data), args.videos, left_out)
     if args.limit is not None and args.limit < len(questions):
         count = len(questions)
         questions = [questions[i * count // args.limit] for i in range(args.limit)]
@@ -140,24 +162,32 @@ def _answers(
     questions: Sequence[Question],
     protocols: Mapping[str, EvalProtocol],
     processes: Processes,
+    left_out: list[LeftOut] | None,
 ) -> dict[str, list[ScoredAnswer]]:
-    """All answers of the model, by ablation."""
+    """All answers of the model, by ablation; a question that fails in one is left out of all."""
     from apollo.chat import load
     from apollo.evaluate.answering import Answerer
     from apollo.evaluate.run import digest_model, evaluate
 
     model = load(**{**model_options(args), "device": processes.device})
     digest = digest_model(model, args.adapter and Path(args.adapter))
-    return {
-        name: evaluate(
+    columns: dict[str, list[ScoredAnswer]] = {}
+    for name, protocol in protocols.items():
+        columns[name] = evaluate(
             questions,
             Answerer(model, protocol),
             args.output,
             model_digest=digest,
             batch=args.batch,
             processes=processes,
+            left_out=left_out,
         )
-        for name, protocol in protocols.items()
+        questions = [row.question for row in columns[name]]
+        if not questions:
+            raise nothing_left(left_out or [])
+    kept = {question.id for question in questions}
+    return {
+        name: [row for row in rows if row.question.id in kept] for name, rows in columns.items()
     }
 
 
@@ -182,6 +212,12 @@ def _nano_bench(output: Path, limit: int | None, processes: Processes) -> list[Q
     number = min(limit or bench.NUM_QUESTIONS, bench.NUM_QUESTIONS)
     data = output / f"{NANO_BENCH}-{digest}" / bench.file_of(number)
     if processes.index == 0 and not data.exists():  # it is written after the last video
-        bench.write_bench_videos(data.parent, number)
+        try:
+            bench.write_bench_videos(data.parent, number)
+        except OSError as error:
+            raise SettingError(
+                f"The videos of {NANO_BENCH} cannot be written to {data.parent} "
+                f"({error.strerror}); make room there, or choose another --output."
+            ) from error
     processes.wait()
     return read_questions(data)

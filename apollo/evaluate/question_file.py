@@ -1,28 +1,36 @@
-"""The questions of an evaluation, read from JSON or JSON lines and checked to the last one.
+"""The questions of an evaluation, read from a data file and checked to the last one.
 
-In:  a file of {"id", "video", "question", "answer"} and, if wanted, "options", "category",
-     "start_s", "end_s".
+In:  JSON, JSON lines, CSV, TSV or Parquet, with {"id", "video", "question", "answer"} and, if
+     wanted, "options", "category", "start_s", "end_s".
 Out: `Question`s whose videos exist and whose answers are among their options.
-Odd: everything is checked before the first question is asked. A video's path is relative to the
-     file, or to a folder that is given.
+Odd: everything is checked before the first question is asked. Published files hold some bad
+     records: a caller who gives a list gets the good ones, and in that list the others with the
+     reason; one who does not gets the first fault as an error. A video's path is relative to the
+     file, or to a folder that is given, where its name alone is enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from apollo.data.choices import LETTERS
-from apollo.data.json_lines import located_values
+from apollo.data.tables import is_table, list_of, located_rows, place_of
+from apollo.data.text import whole_characters
 from apollo.errors import DataError
+from apollo.evaluate.left_out import LeftOut, nothing_left
+from apollo.evaluate.video_folder import VideoFolder
 
 NO_CATEGORY = "other"
 _TEXTS = ("id", "video", "question", "answer")
 _KEYS = (*_TEXTS, "options", "category", "start_s", "end_s")
 
-Located = tuple[int, dict[str, Any]]  # a record and the line of its file where it begins
+LEFT_OUT = "left_out"  # the key of the reason, in a record whose question is known to be bad
+LONGEST_S = 1e9
+
+Located = tuple[int, Any]  # a record and the line of its file where it begins
 
 
 @dataclass(frozen=True)
@@ -53,49 +61,42 @@ class Question:
         return record | {key: time_s for key, time_s in times.items() if time_s is not None}
 
 
-def read_questions(file: Path, videos: Path | None = None) -> list[Question]:
-    """Every question of a JSON list or of JSON lines.
+def read_questions(
+    file: Path, videos: Path | None = None, left_out: list[LeftOut] | None = None
+) -> list[Question]:
+    """Every question of a data file; wrong ones are added to `left_out`, if it is given.
 
     Raises:
-        DataError: the file cannot be read, or a record is wrong; names the file and the line.
+        DataError: the file cannot be read, no question is right, or, without `left_out`, a record
+            is wrong; names the file and the line.
     """
-    folder = videos or file.parent
-
-    def find(name: str) -> Path:
-        if "\0" in name or not (folder / name).is_file():
-            raise DataError(
-                f"no such video file: {name}; paths are relative to {folder.resolve()}."
-            )
-        return folder / name
-
-    return check_records(located_records(file), file, find)
-
-
-def located_records(file: Path) -> Iterator[Located]:
-    """(line, record) of a JSON list or of JSON lines.
-
-    Raises:
-        DataError: the file cannot be read, or a value is no object; names the file and the line.
-    """
-    for line, value in located_values(file):
-        if not isinstance(value, dict):
-            raise DataError(
-                f"{file}, line {line}: a question is an object in curly brackets with the keys "
-                f"{', '.join(_TEXTS)}; this is something else."
-            )
-        yield line, value
+    folder = VideoFolder(videos or file.parent, deep=videos is not None)
+    rows: Iterable[Located] = located_rows(file)
+    if is_table(file):
+        rows = ((line, _of_table(row)) for line, row in rows)
+    questions = check_records(rows, file, folder.find, left_out)
+    if not questions:
+        raise nothing_left(left_out or [])
+    return questions
 
 
 def check_records(
-    records: Iterable[Located], file: Path, find_video: Callable[[str], Path]
+    records: Iterable[Located],
+    file: Path,
+    find_video: Callable[[str], Path],
+    left_out: list[LeftOut] | None = None,
 ) -> list[Question]:
     """Records of any origin as questions; `find_video` turns the name of a video into its path.
 
+    A record that is a DataError is a wrong one. With `left_out` there may be no question.
+
     Raises:
-        DataError: a wrong record; the sentence names the file, the line and the remedy.
+        DataError: there is no record, or, without `left_out`, one is wrong; the sentence names the
+            file, the line and the remedy.
     """
     questions: list[Question] = []
     seen: dict[str, int] = {}
+    line = 0
     for line, record in list(records):  # broken JSON anywhere is told before wrong values
         try:
             question = _question(record, find_video)
@@ -105,15 +106,40 @@ def check_records(
                     "question an id of its own."
                 )
         except DataError as error:
-            raise DataError(f"{file}, line {line}: {error}") from error
+            reason = f"{place_of(file, line)}: {error}"
+            if left_out is None:
+                raise DataError(reason) from error
+            id = record.get("id", "") if isinstance(record, dict) else ""
+            left_out.append(LeftOut(whole_characters(str(id)), whole_characters(reason)))
+            continue
         seen[question.id] = line
         questions.append(question)
-    if not questions:
+    if not line:
         raise DataError(f"{file} holds no question; it needs at least one.")
     return questions
 
 
-def _question(record: dict[str, Any], find_video: Callable[[str], Path]) -> Question:
+def _of_table(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without its empty cells, and with its times as numbers: in CSV all cells are texts."""
+    row = {key: cell for key, cell in row.items() if cell is not None}
+    for key in ("start_s", "end_s"):
+        try:
+            row[key] = float(row[key])
+        except (KeyError, ValueError):
+            continue  # none, or refused like any other text
+    return row
+
+
+def _question(record: Any, find_video: Callable[[str], Path]) -> Question:
+    if isinstance(record, DataError):
+        raise record
+    if not isinstance(record, dict):
+        raise DataError(
+            f"a question is an object in curly brackets with the keys {', '.join(_TEXTS)}; this is "
+            "something else."
+        )
+    if LEFT_OUT in record:
+        raise DataError(str(record[LEFT_OUT]))
     for key in record:
         if key not in _KEYS:
             raise DataError(f'unknown key "{key}"; the keys are {", ".join(_KEYS)}.')
@@ -123,9 +149,12 @@ def _question(record: dict[str, Any], find_video: Callable[[str], Path]) -> Ques
             record = {**record, key: str(value)}
         elif not isinstance(value, str) or not value.strip():
             raise DataError(f'"{key}" is missing or not a text; every question needs it.')
+        elif key != "video":  # a file's name is what it is
+            record = {**record, key: whole_characters(value)}
     category = record.get("category", NO_CATEGORY)
     if not isinstance(category, str) or not category.strip():
         raise DataError('"category" must be a text; name it or leave it out.')
+    category = whole_characters(category)
     options = _options(record.get("options"))
     start_s, end_s = _times(record)
     video = find_video(record["video"])
@@ -136,13 +165,14 @@ def _question(record: dict[str, Any], find_video: Callable[[str], Path]) -> Ques
 
 
 def _options(options: Any) -> tuple[str, ...]:
+    options = list_of(options)
     if options is None:
         return ()
     if not isinstance(options, list) or not 2 <= len(options) <= len(LETTERS):
         raise DataError(f'"options" must be a list of 2 to {len(LETTERS)} texts.')
     if any(not isinstance(option, str) or not option.strip() for option in options):
         raise DataError("an option is empty or not a text; write every option out.")
-    return tuple(option.strip() for option in options)
+    return tuple(whole_characters(option.strip()) for option in options)
 
 
 def _letter(answer: str, options: tuple[str, ...]) -> str:
@@ -168,7 +198,7 @@ def _times(record: dict[str, Any]) -> tuple[float | None, float | None]:
     for key in ("start_s", "end_s"):
         time_s = record.get(key)
         wrong = isinstance(time_s, bool) or not isinstance(time_s, (int, float))
-        if time_s is not None and (wrong or not 0 <= time_s < float("inf")):
+        if time_s is not None and (wrong or not 0 <= time_s < LONGEST_S):
             raise DataError(f'"{key}" must be a number of seconds, 0 or more.')
         times.append(None if time_s is None else float(time_s))
     start_s, end_s = times

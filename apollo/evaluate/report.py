@@ -22,8 +22,10 @@ from PIL import Image
 
 from apollo.data.choices import LETTERS
 from apollo.data.shares import Share
+from apollo.data.text import whole_characters
 from apollo.data.whole_file import whole_file, write_text
 from apollo.errors import VideoError
+from apollo.evaluate.left_out import LeftOut
 from apollo.evaluate.protocol import ABLATIONS, FULL
 from apollo.evaluate.question_file import Question
 from apollo.evaluate.score import ScoredAnswer, Summary, summarise
@@ -41,11 +43,18 @@ Columns = Mapping[str, Sequence[ScoredAnswer]]  # per ablation: all questions in
 
 
 def write_results(
-    columns: Columns, folder: Path, *, data: str, model: str, settings: Mapping[str, Any]
+    columns: Columns,
+    folder: Path,
+    *,
+    data: str,
+    model: str,
+    settings: Mapping[str, Any],
+    left_out: Sequence[LeftOut] = (),
 ) -> dict[str, Any]:
     """Writes and returns what results.json holds: the figures, then every answer.
 
-    `settings` are what else somebody needs to get the same figures.
+    `settings` are what else somebody needs to get the same figures; `left_out` are the questions
+    that the figures do not count.
     """
     rows = []
     for scored in zip(*columns.values(), strict=True):
@@ -58,9 +67,10 @@ def write_results(
         rows.append({**record, "answers": answers})
     figures = {name: summarise(column).as_json() for name, column in columns.items()}
     named = {"data": data, "model": model, "settings": dict(settings)}
-    results = {**named, "figures": figures, "questions": rows}
+    unasked = [one.as_json() for one in left_out]
+    results = {**named, "figures": figures, "left_out": unasked, "questions": rows}
     text = json.dumps(results, ensure_ascii=False, indent=1)
-    write_text(folder / RESULTS, text + "\n")
+    write_text(folder / RESULTS, whole_characters(text) + "\n")
     return results
 
 
@@ -75,7 +85,9 @@ def table(columns: Columns) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def write_report(columns: Columns, folder: Path, *, data: str, model: str) -> Path:
+def write_report(
+    columns: Columns, folder: Path, *, data: str, model: str, left_out: Sequence[LeftOut] = ()
+) -> Path:
     """Writes report.html and the pictures of the videos; returns the report's path."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -113,9 +125,10 @@ def write_report(columns: Columns, folder: Path, *, data: str, model: str) -> Pa
         figures=_figures(summaries),
         categories=list(summaries[first].categories),
         cards=cards,
+        left_out=left_out,
     )
     path = folder / REPORT
-    write_text(path, page)
+    write_text(path, whole_characters(page))
     return path
 
 
@@ -160,7 +173,7 @@ def _range(question: Question) -> str:
 
 def _link(question: Question, folder: Path) -> str:
     """The video as an address, beginning at the question's own range."""
-    link = quote(_relative(question.video, folder))
+    link = quote(os.fsencode(_relative(question.video, folder)))
     if question.start_s is None and question.end_s is None:
         return link
     end = "" if question.end_s is None else f",{question.end_s:g}"
@@ -173,7 +186,7 @@ def _relative(video: Path, folder: Path) -> str:
 
 def _poster(video: Path, folder: Path) -> str | None:
     """The relative path of a small picture of the video; None if it cannot be read."""
-    name = hashlib.blake2b(_relative(video, folder).encode(), digest_size=8).hexdigest()
+    name = hashlib.blake2b(os.fsencode(_relative(video, folder)), digest_size=8).hexdigest()
     path = folder / POSTERS / f"{name}.jpg"
     if not path.exists():
         try:

@@ -1,17 +1,18 @@
 """One run over all questions: what is left to ask, in which process, and nothing asked twice.
 
 In:  questions, an answerer and a folder.  Out: every question with its answer, in file order.
-Odd: several processes (`accelerate launch -m apollo eval ...`) take whole videos in turn and write
-     files of their own; the first process waits and reads them all. Each process reads all files
-     before any writes, so that all of them agree on what is left. Torch is imported by what needs
-     it, so wrong data are told at once.
+Odd: a question that cannot be answered is left out, with the reason, and does not take its batch
+     with it: the others of the batch are asked alone. Several processes (`accelerate launch -m
+     apollo eval ...`) take whole videos in turn and write files of their own; the first process
+     waits and reads them all. Each process reads all files before any writes, so that all of them
+     agree on what is left. Torch is imported by what needs it, so wrong data are told at once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from apollo.errors import VideoError
+from apollo.errors import PromptError, VideoError
+from apollo.evaluate.left_out import LeftOut, hear_others, tell_others
 from apollo.evaluate.protocol import EvalProtocol
 from apollo.evaluate.question_file import Question
 from apollo.evaluate.score import ScoredAnswer
@@ -70,17 +72,23 @@ def evaluate(
     model_digest: str,
     batch: int = 8,
     processes: Processes = Processes(),  # noqa: B008  # frozen
+    left_out: list[LeftOut] | None = None,
 ) -> list[ScoredAnswer]:
     """Asks what is not answered in `folder` yet; returns all questions with their answers.
 
-    `model_digest` stands for the weights; `batch` questions are asked at once.
+    `model_digest` stands for the weights; `batch` questions are asked at once. Questions that
+    cannot be answered are added to `left_out`, if it is given.
 
     Raises:
-        VideoError: a video cannot be read; found before the first question is asked.
-        DataError: the answers in `folder` are damaged.
+        VideoError, PromptError: without `left_out`: a video cannot be read, which is mostly found
+            before the first question is asked, or a question is too long.
+        DataError: the answers in `folder` are damaged, or cannot be written.
     """
     protocol = answerer.protocol
-    videos = {} if protocol.ablation == "text-only" else check_videos(questions)
+    failed: list[LeftOut] | None = None if left_out is None else []
+    videos = {} if protocol.ablation == "text-only" else check_videos(questions, failed)
+    unread = {one.id for one in failed or ()}
+    questions = [question for question in questions if question.id not in unread]
     keys = question_keys(questions, protocol, model_digest, videos)
     known = read_answers(folder)
     processes.wait()  # nobody writes before everybody has read
@@ -91,36 +99,83 @@ def evaluate(
     with tqdm(total=len(mine), desc=protocol.ablation, unit="question", disable=None) as bar:
         for start in range(0, len(mine), batch):
             group = mine[start : start + batch]
-            texts = answerer.answers(group)
-            rows = zip(group, texts, strict=True)
-            append_answers(file, [Stored(keys[q.id], q.id, text) for q, text in rows])
+            for rows in _answered(group, answerer, failed):
+                append_answers(file, [Stored(keys[q.id], q.id, text) for q, text in rows])
             bar.update(len(group))
+    if failed is not None and processes.count > 1:
+        tell_others(folder, processes.index, failed)
     processes.wait()
     known = read_answers(folder)
-    return [ScoredAnswer(question, known[keys[question.id]]) for question in questions]
+    if failed is None or left_out is None:
+        return [ScoredAnswer(question, known[keys[question.id]]) for question in questions]
+    if processes.count > 1:
+        failed = hear_others(folder, processes.count)
+    left_out.extend(failed)
+    told = {one.id for one in failed}
+    lost = [q for q in questions if keys[q.id] not in known and q.id not in told]
+    left_out.extend(
+        LeftOut(q.id, f'Question "{q.id}" got no answer; start again to ask it.') for q in lost
+    )
+    return [ScoredAnswer(q, known[keys[q.id]]) for q in questions if keys[q.id] in known]
 
 
-def check_videos(questions: Iterable[Question]) -> dict[Path, str]:
+def _answered(
+    group: Sequence[Question], answerer: Answerer, failed: list[LeftOut] | None
+) -> Iterator[list[tuple[Question, str]]]:
+    """The questions of a batch with their answers; one by one when the batch has a bad one."""
+    try:
+        yield list(zip(group, answerer.answers(group), strict=True))
+        return
+    except (VideoError, PromptError, OSError) as error:
+        if len(group) == 1:
+            if failed is None:
+                raise
+            failed.append(_failure(group[0], error))
+            return
+    for question in group:
+        yield from _answered([question], answerer, failed)
+
+
+def _failure(question: Question, error: Exception) -> LeftOut:
+    reason = str(error)
+    name = f'Question "{question.id}"'
+    return LeftOut(question.id, reason if reason.startswith(name) else f"{name}: {reason}")
+
+
+def check_videos(
+    questions: Iterable[Question], failed: list[LeftOut] | None = None
+) -> dict[Path, str]:
     """The digest of every video. Each is opened, so a bad one is told before hours of work.
 
+    Questions about bad ones are added to `failed`, if it is given.
+
     Raises:
-        VideoError: a video cannot be read, or a question is about what lies behind its end.
+        VideoError: without `failed`: a video cannot be read, or a question is about what lies
+            behind its end.
     """
     digests: dict[Path, str] = {}
     durations_s: dict[Path, float] = {}
+    faults: dict[Path, Exception] = {}
     for question in questions:
         path = question.video
-        if path not in digests:
-            try:
+        try:
+            if path in faults:
+                raise faults[path]
+            if path not in digests:
                 with Video(path) as video:
                     digests[path], durations_s[path] = video.digest, video.info.duration_s
-            except VideoError as error:
-                raise VideoError(f'Question "{question.id}": {error}') from error
-        if (question.start_s or 0.0) >= durations_s[path]:
-            raise VideoError(
-                f'Question "{question.id}" is about second {question.start_s:g} on, but '
-                f"{path.name} is {durations_s[path]:.1f} s long; correct its start_s."
-            )
+            if (question.start_s or 0.0) >= durations_s[path]:
+                raise VideoError(
+                    f'Question "{question.id}" is about second {question.start_s:g} on, but '
+                    f"{path.name} is {durations_s[path]:.1f} s long; correct its start_s."
+                )
+        except (VideoError, OSError) as error:
+            if path not in digests:
+                faults[path] = error
+            failure = _failure(question, error)
+            if failed is None:
+                raise VideoError(failure.reason) from error
+            failed.append(failure)
     return digests
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from apollo.data.text import whole_characters
 from apollo.errors import DataError
 
 
@@ -36,11 +37,19 @@ def read_answers(folder: Path) -> dict[str, str]:
     """key -> answer, from the files of all processes that ever wrote here.
 
     Raises:
-        DataError: a whole line is not an answer; names the file and the line.
+        DataError: a file cannot be read, or a whole line is not an answer; names the file and the
+            line.
     """
     answers: dict[str, str] = {}
     for file in sorted(folder.glob("answers*.jsonl")):
-        lines = file.read_bytes().split(b"\n")[:-1]  # after the last line end: nothing, or torn
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{file} cannot be read ({error.strerror}); move it away, or choose another "
+                "--output."
+            ) from error
+        lines = content.split(b"\n")[:-1]  # after the last line end: nothing, or torn
         for number, line in enumerate(lines, start=1):
             stored = _stored(line, file, number)
             answers.setdefault(stored.key, stored.given)
@@ -48,13 +57,23 @@ def read_answers(folder: Path) -> dict[str, str]:
 
 
 def append_answers(file: Path, rows: Iterable[Stored]) -> None:
-    """Adds lines and waits until the disk has them; a torn last line is cut off first."""
+    """Adds lines and waits until the disk has them; a torn last line is cut off first.
+
+    Raises:
+        DataError: the disk is full, or the file cannot be written.
+    """
     lines = "".join(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows)
-    with file.open("ab+") as out:
-        _cut_torn_line(out)
-        out.write(lines.encode())
-        out.flush()
-        os.fsync(out.fileno())
+    try:
+        with file.open("ab+") as out:
+            _cut_torn_line(out)
+            out.write(whole_characters(lines).encode())
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise DataError(
+            f"{file} cannot be written ({error.strerror}); make room for it and start again: what "
+            "was answered is kept."
+        ) from error
 
 
 def _stored(line: bytes, file: Path, number: int) -> Stored:

@@ -460,7 +460,7 @@ def test_bad_data_is_one_line_and_an_exit_code(tmp_path: Path, asked: list[Quest
     records = json.loads(data.read_text())
     records[2]["options"], records[2]["answer"] = ["a cat", "a dog"], "E"
     data.write_text("\n".join(json.dumps(record) for record in records))
-    done = run(command(data, tmp_path / "out"))
+    done = run(command(data, tmp_path / "out", "--strict"))
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr == (
         f'apollo: {data}, line 3: the answer "E" is none of the 2 options; give a letter from A '

@@ -10,7 +10,8 @@ from paths import DATA
 
 from apollo.errors import DataError
 from apollo.evaluate.question_file import Question, read_questions
-from examples.public_benchmarks import FORMATS, _located_entries, main, read_format
+from examples.benchmark_formats import FORMATS, _located_entries
+from examples.public_benchmarks import main, read_format
 
 SAMPLES = DATA / "formats"
 VIDEOS = (
