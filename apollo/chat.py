@@ -9,6 +9,7 @@ that may run in two processes: `prepare` reads files and needs no model weights,
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,6 +44,8 @@ from apollo.settings import Generation, Sampling
 from apollo.terminal import check_extra
 from apollo.video.clips import Clip
 from apollo.video.reader import Video
+
+log = logging.getLogger(__name__)
 
 
 class Apollo:
@@ -152,6 +155,8 @@ class Apollo:
             for event in self.respond(prepared.request, prepared.pixels(), pace):
                 if isinstance(event, Encoded):
                     self.remember(prepared.request, event.tokens)
+                elif isinstance(event, Done):
+                    yield Done(prepared.noted(event.stats))
                 else:
                     yield event
 
@@ -161,10 +166,12 @@ class Apollo:
         question: str | Sequence[Message],
         **settings: Any,
     ) -> Iterator[str]:
-        """The answer, piece by piece. The keywords are those of `events`."""
+        """The answer, piece by piece. The keywords are those of `events`; a note is logged."""
         for event in self.events(video, question, **settings):
             if isinstance(event, Text) and event.piece:
                 yield event.piece
+            elif isinstance(event, Done) and event.stats.note:
+                log.warning(event.stats.note)
 
     def answer(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import io
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from apollo.catalog import card_of
 from apollo.demo import command as demo_command
 from apollo.evaluate import command as eval_command
 from apollo.settings import Generation, Sampling
-from apollo.terminal import add_model_flags, guarded, model_options, write
+from apollo.terminal import add_model_flags, guarded, model_options, tell, write
 from apollo.train import command as train_command
 from apollo.train import lora_command
 
@@ -104,10 +105,7 @@ def read_settings(args: argparse.Namespace, settings: type) -> Any:
 
 
 def run_ask(args: argparse.Namespace) -> None:
-    ask = asking(args)
-    for piece in ask(args.question):
-        write(piece)
-    write("\n")
+    show(asking(args)(args.question), [])
 
 
 def run_chat(args: argparse.Namespace) -> None:
@@ -115,24 +113,23 @@ def run_chat(args: argparse.Namespace) -> None:
     messages: list[dict[str, str]] = []
     for question in questions():
         messages.append({"role": "user", "content": question})
-        answer = ""
+        answer: list[str] = []
         try:
-            for piece in ask(messages):
-                answer += piece
-                write(piece)
+            show(ask(messages), answer)
         except KeyboardInterrupt:  # stops the answer, not the program
-            write(" …")
+            write(" …\n")
         except apollo.ApolloError as error:  # this question cannot be answered; another may
-            sys.stderr.write(f"apollo: {error}\n")
-        write("\n")
+            if answer:
+                write("\n")
+            tell(f"apollo: {error}")
         if answer:
-            messages.append({"role": "assistant", "content": answer})
+            messages.append({"role": "assistant", "content": "".join(answer)})
         else:
             messages.pop()
 
 
-def asking(args: argparse.Namespace) -> Callable[[Any], Iterator[str]]:
-    """Loads the model that the flags name: question or messages -> the pieces of the answer.
+def asking(args: argparse.Namespace) -> Callable[[Any], Any]:
+    """Loads the model that the flags name: question or messages -> the events of the answer.
 
     What is wrong with the video is said before a large model is downloaded or loaded for it.
     """
@@ -141,8 +138,8 @@ def asking(args: argparse.Namespace) -> Callable[[Any], Iterator[str]]:
     sampling, generation = read_settings(args, Sampling), read_settings(args, Generation)
     probe(args.video)
     model = apollo.load(**model_options(args))
-    return lambda question: pieces(
-        model.events(args.video, question, sampling=sampling, generation=generation)
+    return lambda question: model.events(
+        args.video, question, sampling=sampling, generation=generation
     )
 
 
@@ -157,18 +154,22 @@ def run_download(args: argparse.Namespace) -> None:
 
 def questions() -> Iterator[str]:
     """The lines a person types, until /quit or the end of the input."""
+    if sys.stdin is None:
+        raise apollo.SettingError("Standard input is closed, so no question can be read; open it.")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # bytes that are no text in this encoding
     asks = sys.stdin.isatty()
     if asks:
         with contextlib.suppress(ImportError):  # not on Windows; there the console edits lines
             import readline  # noqa: F401  # arrow keys while typing
-        sys.stderr.write("Ask about the video. Ctrl-C stops an answer; /quit leaves.\n")
+        tell("Ask about the video. Ctrl-C stops an answer; /quit leaves.")
     while True:
         try:
             line = input("> " if asks else "").strip()
         except EOFError:
             return
         except KeyboardInterrupt:
-            sys.stderr.write("\n/quit leaves.\n")
+            tell("\n/quit leaves.")
             continue
         if line == "/quit":
             return
@@ -176,15 +177,25 @@ def questions() -> Iterator[str]:
             yield line
 
 
-def pieces(events: Any) -> Iterator[str]:
-    """The answer piece by piece; meanwhile the reading is shown when stderr is a terminal."""
-    shows = sys.stderr.isatty()
+def show(events: Any, answer: list[str]) -> None:
+    """Writes the answer, and adds its pieces to `answer`; a note follows on stderr.
+
+    Meanwhile the reading is shown when stderr is a terminal.
+    """
+    shows = sys.stderr is not None and sys.stderr.isatty()
+    note = None
     with contextlib.closing(events):
         for event in events:
             if isinstance(event, apollo.Text):
-                yield event.piece
+                answer.append(event.piece)
+                write(event.piece)
+            elif isinstance(event, apollo.Done):
+                note = event.stats.note
             elif isinstance(event, apollo.Reading) and shows:
                 text = f"Reading the video: {event.done} of {event.total} clips"
                 end = "\r" + " " * len(text) + "\r" if event.done == event.total else ""
                 sys.stderr.write("\r" + text + end)
                 sys.stderr.flush()
+    write("\n")
+    if note:
+        tell(f"apollo: {note}")

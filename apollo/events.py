@@ -7,7 +7,7 @@ Out: of `Apollo.respond` and `Apollo.events`, in order: `Reading`..., `Text`...,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -43,7 +43,7 @@ class Stats:
     answer_tokens: int
     first_token_s: float
     tokens_per_s: float
-    note: str | None = None  # a sentence for the person, when clips were thinned out
+    note: str | None = None  # for the person: clips were left out, or the video is damaged
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,11 @@ class Prepared:
     def pixels(self) -> Iterator[Pixels]:
         """uint8 pixels (n, ...) of the clips still to be encoded, one tensor a tower, in order."""
         return iter(self._pixels if self.request.clips_to_encode else ())
+
+    def noted(self, stats: Stats) -> Stats:
+        """With what is wrong with the video, which is only known once it has been read."""
+        warning = self._video.warning if self._video is not None else None
+        return replace(stats, note=" ".join(filter(None, [stats.note, warning])) or None)
 
     def __enter__(self) -> Prepared:
         return self

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib.util
 import os
 import sys
@@ -21,25 +23,63 @@ def guarded(work: Callable[[], object]) -> int:
     """Runs the work; what a person caused becomes one line and an exit code, not a traceback."""
     try:
         work()
-        sys.stdout.flush()
         return DONE
     except ApolloError as error:
-        sys.stderr.write(f"apollo: {error}\n")
+        tell(f"apollo: {error}")
         return USER_ERROR
     except KeyboardInterrupt:
-        sys.stderr.write("\n")
+        tell("")
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more on the way out; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return BROKEN_PIPE
+    except Exception as error:
+        if not _is_full_disk(error):
+            raise
+        tell(f"apollo: The disk is full ({error}); free some space and start again.")
+        return USER_ERROR
 
 
 def write(text: str) -> None:
-    """Shows the text at once; a character the terminal cannot show becomes a question mark."""
+    """Shows the text at once; a character the terminal cannot show becomes a question mark.
+
+    Raises:
+        SettingError: standard output is closed or cannot be written to.
+    """
+    if sys.stdout is None:
+        raise SettingError("Standard output is closed, so there is no place for the text; open it.")
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        raise SettingError(
+            f"The text cannot be written to standard output ({error.strerror}); write it elsewhere."
+        ) from error
+
+
+def tell(text: str) -> None:
+    """A line on stderr, if there is a stderr that takes it; nobody could be told otherwise."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+
+def _drop_output() -> None:
+    """Python flushes stdout once more on the way out; that must go somewhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    """Rust's libraries put the number of the error into the text."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, OSError) and error.errno in full:
+        return True
+    return any(f"os error {number})" in str(error) for number in full)
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:

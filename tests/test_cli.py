@@ -140,7 +140,7 @@ def test_a_question_that_fails_does_not_end_the_conversation(
     monkeypatch.chdir(ROOT)
     assert cli.main(["chat", VIDEO]) == 0
     out, err = capsys.readouterr()
-    assert out == "\nFine.\n" and err == "apollo: The model ran out of memory; read fewer clips.\n"
+    assert out == "Fine.\n" and err == "apollo: The model ran out of memory; read fewer clips.\n"
     assert asked == [["one"], ["two"]]
 
 

@@ -137,7 +137,8 @@ def ask(
     top_p: float,
     max_output_tokens: int,
 ) -> Iterator[str]:
-    """Answers a question about a video. Every update is the whole answer so far.
+    """Answers a question about a video. Every update is the whole answer so far; a note about
+    the video, say that it is damaged, follows the answer in brackets.
 
     Args:
         video: the video file
@@ -152,7 +153,7 @@ def ask(
         for kind, piece in steps:
             if kind == "error":
                 raise gr.Error(piece, print_exception=False)
-            text += piece if kind == "text" else ""
+            text += piece if kind == "text" else f"\n\n({piece})" if kind == "note" else ""
         yield text
 
 

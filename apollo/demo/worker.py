@@ -38,6 +38,7 @@ Steps = Generator[Step | None, None, Any]
 ZERO_GPU: bool = SpaceConfig.zero_gpu
 UPLOADS_KEPT_S = 2 * 3600
 # What a GPU of ZeroGPU is asked for; more than is needed, because at its end the answer is cut off.
+MAX_READ_S = 600  # of one video; others wait meanwhile
 GPU_START_S = 5
 GPU_CLIPS_PER_S = 8
 GPU_TOKENS_PER_S = 20
@@ -117,7 +118,7 @@ def _step(event: Any) -> Step | None:
         doing = "Looking at" if ZERO_GPU else "Reading"  # there it has been read by now
         return "status", f"{doing} the video: {event.done} of {event.total} clips"
     if isinstance(event, apollo.Done):
-        return "status", summary(event.stats)
+        return "done", event.stats
     return "tokens", event.tokens
 
 
@@ -140,7 +141,10 @@ def answer_steps(
                 f"The video has expired: uploads are kept for {UPLOADS_KEPT_S // 3600} hours; "
                 "choose the video again."
             )
-        with host.model.prepare(video, messages, generation=generation) as prepared:
+        sampling = apollo.Sampling(max_read_s=MAX_READ_S)
+        with host.model.prepare(
+            video, messages, sampling=sampling, generation=generation
+        ) as prepared:
             request, pixels = prepared.request, prepared.pixels()
             if ZERO_GPU:
                 pixels = yield from _read_whole(pixels, request.clips_to_encode)
@@ -149,6 +153,11 @@ def answer_steps(
                 for step in steps:
                     if step and step[0] == "tokens":
                         host.model.remember(request, step[1])
+                    elif step and step[0] == "done":
+                        stats = prepared.noted(step[1])
+                        if stats.note:
+                            yield "note", stats.note
+                        yield "status", summary(stats)
                     else:
                         yield step
 

@@ -156,6 +156,7 @@ class Viewer:
         if tokens is None:
             tokens = torch.cat([self.encode(p) for p in self.pixels(video, selection.clips)])
             self.cache.put(selection.key, tokens)
+            video.tell()
         return tokens
 
     def picture(self, image: Any) -> tuple[Selection, Pixels]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apollo.errors import RecipeError
-from apollo.terminal import check_extra
+from apollo.terminal import check_extra, write
 from apollo.train.stage import Stage, check_minutes
 from apollo.train.task import RECIPES, RESULT
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if args.check:
         to_do = _stages_to_do(recipe, output, chosen, fresh=args.fresh)
         check_stages(recipe, [stage for stage in recipe.stages if stage.name in chosen], output)
-        sys.stdout.write(plan(recipe, output, chosen, to_do))
+        write(plan(recipe, output, chosen, to_do))
         return 0
     run_stages(
         recipe,

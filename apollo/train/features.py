@@ -86,6 +86,7 @@ def read_pixels(
         # until there are no more: at its end the reader tells what was lost
         while group := viewer.resized(itertools.islice(coming, at_once)):
             yield group
+        video.tell()
 
 
 class FeatureCache:

@@ -6,12 +6,11 @@ Light, because `apollo --help` imports it; all work is behind `run`.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apollo.errors import AdapterError, CheckpointError, SettingError
-from apollo.terminal import check_extra
+from apollo.terminal import check_extra, write
 from apollo.train.command import MODULES, start_logging
 
 if TYPE_CHECKING:
@@ -101,20 +100,20 @@ def _train(args: argparse.Namespace) -> None:
         return
     if complete:
         question, before, after = lora.before_and_after(settings)
-        sys.stdout.write(f"{question}\n  before: {before}\n  after:  {after}\n")
+        write(f"{question}\n  before: {before}\n  after:  {after}\n")
         model = "" if base == "nano" else f" --model {base}"
-        sys.stdout.write(
+        write(
             f"The adapter is in {args.output}; ask with it: "
             f'apollo ask VIDEO "QUESTION"{model} --adapter {args.output}\n'
         )
     else:
-        sys.stdout.write("Stopped; the same command goes on from there.\n")
+        write("Stopped; the same command goes on from there.\n")
 
 
 def _merge(args: argparse.Namespace) -> None:
     check_extra("apollo lora merge", "adapters", "peft")
     merge_adapter(args.adapter, args.output, args.base)
-    sys.stdout.write(f"The whole model is in {args.output}.\n")
+    write(f"The whole model is in {args.output}.\n")
 
 
 def merge_adapter(adapter: Path, output: Path, base: str | None = None) -> None:
@@ -176,4 +175,4 @@ def _show(args: argparse.Namespace) -> None:
         "targets": ", ".join(files.config.targets),
         "size": f"{num_values:,} numbers, {size_mb:.1f} MB",
     }
-    sys.stdout.write("".join(f"{name + ':':<9}{text}\n" for name, text in lines.items()))
+    write("".join(f"{name + ':':<9}{text}\n" for name, text in lines.items()))

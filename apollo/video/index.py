@@ -80,10 +80,7 @@ def read_index(file: BinaryIO) -> PacketIndex:
             )
         is_countable = scan.has_own_pts(container, stream)
         pictures_pts = None if is_countable else pictures_of(file, scan.packets)
-        index = _index_of(path, container, stream, scan, pictures_pts)
-    if index.warning:
-        logger.warning(index.warning)
-    return index
+        return _index_of(path, container, stream, scan, pictures_pts)
 
 
 def _header_fps(container: Any, stream: Any) -> float:

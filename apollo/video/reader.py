@@ -91,6 +91,11 @@ class Video:
             digest.update(chunk)
         return digest.hexdigest()
 
+    def tell(self) -> None:
+        """Logs the warning; for callers that cannot hand it to a person."""
+        if self.warning:
+            logger.warning(self.warning)
+
     def __len__(self) -> int:
         return self.info.num_frames
 
@@ -145,7 +150,6 @@ class Video:
                 self._way = slower.way
         if damage.is_real:
             self.warning = damage.sentence()
-            logger.warning(self.warning)
 
     def read(
         self, clips: Sequence[Clip], *, backend: str = "auto"
@@ -189,6 +193,7 @@ def read_clips(
     """`Video.read` of a file that is open no longer than the clips are read."""
     with Video(path) as video:
         yield from video.read(clips, backend=backend)
+        video.tell()
 
 
 def _filled(

@@ -59,13 +59,17 @@ class FakeApollo:
         self.kept: dict[str, Any] = {}  # video -> visual tokens
 
     @contextlib.contextmanager
-    def prepare(self, video: str | None, question: Any, *, generation: Any) -> Iterator[Any]:
+    def prepare(
+        self, video: str | None, question: Any, *, generation: Any, **_: Any
+    ) -> Iterator[Any]:
         self.asked.append((video, [dict(m) for m in question], generation))
         request = Request(question[-1]["content"], len(question), video, generation, 0, None)
         if video is not None:
             probe(video)
             request.num_clips, request.tokens = NUM_CLIPS, self.kept.get(video)
-        yield SimpleNamespace(request=request, pixels=lambda: self._pixels(request))
+        yield SimpleNamespace(
+            request=request, pixels=lambda: self._pixels(request), noted=lambda stats: stats
+        )
 
     def _pixels(self, request: Request) -> Iterator[list[list[float]]]:
         for _ in range(request.clips_to_encode):
