@@ -30,6 +30,10 @@ def existing_file(path: str | os.PathLike[str]) -> str:
     text = os.path.abspath(os.fspath(path))
     name = os.path.basename(text)
     if "\0" in text or not os.path.exists(text):
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", os.fsdecode(path)):
+            raise VideoError(
+                f"{name} is given as an address, and only files are read; download it first."
+            )
         raise VideoError(f"No such video file: {name}; check the path.")
     if os.path.isdir(text):
         raise VideoError(f"{name} is a folder, not a video file; give a file in it.")

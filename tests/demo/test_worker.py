@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fake_apollo import FakeApollo
+from make_videos import write_video
 
 import apollo
-from apollo.demo import worker
+from apollo.demo import actions, worker
 from apollo.events import Stats
 
 
@@ -60,3 +62,22 @@ def test_on_zerogpu_everything_is_read_before_a_gpu_is_asked_for(
     assert model.kept[video] == ["kept"]
     list(worker.answer_steps(video, question, 0.4, 0.7, 256))
     assert given[1] == []
+
+
+def test_what_is_wrong_with_the_video_is_said_on_the_page_and_by_the_api(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Row 41: a cut upload, with the model that comes with the program."""
+    whole = write_video(tmp_path / "whole.mkv", frames=150)
+    path = tmp_path / "cut.mkv"
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    host = worker.Host("nano")
+    host.load("nano")
+    monkeypatch.setattr(worker, "host", host)
+    question = [{"role": "user", "content": "What?"}]
+    steps = [step for step in worker.answer_steps(str(path), question, 0, 0.7, 3) if step]
+    (note,) = [text for kind, text in steps if kind == "note"]
+    assert note.startswith("cut.mkv ends early: ")
+    assert steps[-1][0] == "status" and steps[-1][1].endswith(f" · {note}")
+    *_, answer = actions.ask(str(path), "What?", 0, 0.7, 3)
+    assert answer.endswith(f"\n\n({note})")

@@ -151,7 +151,7 @@ def test_bad_input_is_refused_in_one_sentence(
 
 
 def test_names_that_look_like_addresses_are_files(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match="No such video file: video.mp4"):
+    with pytest.raises(VideoError, match="video.mp4 is given as an address, and only files"):
         probe("http://example.invalid/video.mp4")
     path = write_video(tmp_path / "plain.mp4", frames=5).rename(tmp_path / "concat:a|b.mp4")
     assert numbers(path, [3]) == [3]
