@@ -154,7 +154,7 @@ class Apollo:
         ):
             for event in self.respond(prepared.request, prepared.pixels(), pace):
                 if isinstance(event, Encoded):
-                    self.remember(prepared.request, event.tokens)
+                    self.remember(prepared.request, event.tokens, prepared.nameless_warning)
                 elif isinstance(event, Done):
                     yield Done(prepared.noted(event.stats))
                 else:
@@ -229,7 +229,8 @@ class Apollo:
             self._check_length(len(ids), generation)  # before the video is read for nothing
             tokens = self.cache.get(selection.key) if selection.num_clips else None
             when_it_fails.pop_all()
-        return Prepared(Request(ids, generation, selection, tokens), pixels, opened)
+        known = self.cache.warning(selection.key) if tokens is not None else None
+        return Prepared(Request(ids, generation, selection, tokens), pixels, opened, known)
 
     def respond(
         self, request: Request, pixels: Iterable[Pixels], pace: Pace | None = None
@@ -271,9 +272,10 @@ class Apollo:
             )
         )
 
-    def remember(self, request: Request, tokens: Tensor) -> None:
-        """Keeps the visual tokens (N, K, D) that `respond` made, for later questions."""
-        self.cache.put(request.selection.key, tokens)
+    def remember(self, request: Request, tokens: Tensor, warning: str | None = None) -> None:
+        """Keeps the visual tokens (N, K, D) that `respond` made, for later questions, and what
+        was missing in the video."""
+        self.cache.put(request.selection.key, tokens, warning)
 
     def _check_length(self, num_tokens: int, generation: Generation) -> None:
         limit = self.model.config.max_context_tokens

@@ -20,16 +20,20 @@ import apollo
 import apollo.nano  # its tasks and recipes are known to `apollo train` from here on
 from apollo.catalog import card_of
 from apollo.demo import command as demo_command
+from apollo.errors import OutputError
 from apollo.evaluate import command as eval_command
 from apollo.settings import Generation, Sampling
-from apollo.terminal import add_model_flags, guarded, model_options, tell, write
+from apollo.terminal import add_model_flags, check_output, guarded, model_options, tell, write
 from apollo.train import command as train_command
 from apollo.train import lora_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
-    return guarded(lambda: args.run(args))
+    def work() -> None:
+        args = build_parser().parse_args(argv)
+        args.run(args)
+
+    return guarded(work)
 
 
 # ---- arguments -------------------------------------------------------------------------------
@@ -118,6 +122,8 @@ def run_chat(args: argparse.Namespace) -> None:
             show(ask(messages), answer)
         except KeyboardInterrupt:  # stops the answer, not the program
             write(" …\n")
+        except OutputError:
+            raise
         except apollo.ApolloError as error:  # this question cannot be answered; another may
             if answer:
                 write("\n")
@@ -135,6 +141,7 @@ def asking(args: argparse.Namespace) -> Callable[[Any], Any]:
     """
     from apollo.video.reader import probe  # imports PyAV; kept out of --help
 
+    check_output()  # before long work
     sampling, generation = read_settings(args, Sampling), read_settings(args, Generation)
     probe(args.video)
     model = apollo.load(**model_options(args))

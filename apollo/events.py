@@ -6,6 +6,7 @@ Out: of `Apollo.respond` and `Apollo.events`, in order: `Reading`..., `Text`...,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -61,6 +62,7 @@ class Encoded:
 
 
 Event = Reading | Text | Done
+NAME = "\0"  # stands for the name of a file, and is in none
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,15 @@ class Request:
 class Prepared:
     """A `Request` and the open video its pixels come from; a context manager."""
 
-    def __init__(self, request: Request, pixels: Iterable[Pixels], video: Video | None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        pixels: Iterable[Pixels],
+        video: Video | None,
+        known: str | None = None,
+    ) -> None:
         self.request = request
+        self._known = known  # what was missing when the kept tokens were made
         self._pixels = pixels
         self._video = video
 
@@ -91,8 +100,23 @@ class Prepared:
 
     def noted(self, stats: Stats) -> Stats:
         """With what is wrong with the video, which is only known once it has been read."""
-        warning = self._video.warning if self._video is not None else None
-        return replace(stats, note=" ".join(filter(None, [stats.note, warning])) or None)
+        return replace(stats, note=" ".join(filter(None, [stats.note, self.warning])) or None)
+
+    @property
+    def warning(self) -> str | None:
+        """What is wrong with the video; known once it has been read, now or for the kept tokens."""
+        if self._video is None:
+            return None
+        if self._known is not None:
+            return self._known.replace(NAME, os.path.basename(self._video.info.path))
+        return self._video.warning
+
+    @property
+    def nameless_warning(self) -> str | None:
+        """The same to be kept: who brings the same bytes may have named the file otherwise."""
+        if self._video is None or self._video.warning is None:
+            return None
+        return self._video.warning.replace(os.path.basename(self._video.info.path), NAME)
 
     def __enter__(self) -> Prepared:
         return self

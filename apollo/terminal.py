@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from apollo.errors import ApolloError, SettingError
+from apollo.errors import ApolloError, OutputError, SettingError
 
 DONE, USER_ERROR, INTERRUPTED, BROKEN_PIPE = 0, 2, 130, 141
 MODEL_HELP = "nano (comes with Apollo), 1.5B, 3B, 7B, a Hugging Face id or a folder"
@@ -22,7 +22,12 @@ DEVICE_HELP = "cpu, cuda or mps; chosen by itself when left out"
 def guarded(work: Callable[[], object]) -> int:
     """Runs the work; what a person caused becomes one line and an exit code, not a traceback."""
     try:
-        work()
+        try:
+            work()
+        except SystemExit:  # --help and --version, whose text may still be on its way
+            if sys.stdout is not None:
+                write("")
+            raise
         return DONE
     except ApolloError as error:
         tell(f"apollo: {error}")
@@ -44,10 +49,9 @@ def write(text: str) -> None:
     """Shows the text at once; a character the terminal cannot show becomes a question mark.
 
     Raises:
-        SettingError: standard output is closed or cannot be written to.
+        OutputError: standard output is closed or cannot be written to.
     """
-    if sys.stdout is None:
-        raise SettingError("Standard output is closed, so there is no place for the text; open it.")
+    check_output()
     encoding = sys.stdout.encoding or "utf-8"
     try:
         sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
@@ -56,9 +60,15 @@ def write(text: str) -> None:
         raise
     except OSError as error:
         _drop_output()
-        raise SettingError(
+        raise OutputError(
             f"The text cannot be written to standard output ({error.strerror}); write it elsewhere."
         ) from error
+
+
+def check_output() -> None:
+    """Raises `OutputError` if standard output is closed."""
+    if sys.stdout is None:
+        raise OutputError("Standard output is closed, so there is no place for the text; open it.")
 
 
 def tell(text: str) -> None:

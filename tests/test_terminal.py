@@ -6,11 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from make_videos import write_video
-from paths import ROOT
+from paths import ROOT, TINY
 
 import apollo
 from apollo import cli
@@ -154,3 +155,69 @@ def test_a_video_that_goes_does_not_end_the_chat(tmp_path: Path) -> None:
     (tmp_path / "gone.mp4").rename(path)
     out, _ = chat.communicate("What colour is the star?\n", timeout=120)
     assert (out, chat.returncode) == ("Yellow.\n", DONE)
+
+
+FAKE = "tests/helpers/fake_apollo.py"
+CHAT = f"""'
+import sys
+sys.path.insert(0, "{Path(FAKE).parent}")
+import fake_apollo
+fake_apollo.install()
+from apollo import cli
+sys.exit(cli.main(sys.argv[1:]))'"""
+CLIP = "tests/data/golden/videos/v02_15fps_0p6s.mp4"
+
+
+def test_a_chat_whose_output_is_full_or_closed_ends() -> None:
+    """Row 48: it must not go on to answer into nothing, and its exit code says so."""
+    asked = f"printf 'one\\ntwo\\n' | {PYTHON} {CHAT} chat {CLIP}"
+    code, _, said = shell(f"{asked} > /dev/full")
+    assert (code, said.count("\n")) == (USER_ERROR, 1) and "No space left" in said
+    code, _, said = shell(f"{asked} >&-")
+    assert (code, said.count("\n")) == (USER_ERROR, 1) and "output is closed" in said
+
+
+def test_help_that_cannot_be_written_is_a_sentence() -> None:
+    """Row 48: its text is only on its way when the program ends."""
+    line = f"env -u PYTHONUNBUFFERED {sys.executable} -m apollo --help"
+    code, _, said = shell(f"{line} > /dev/full")
+    assert (code, said.count("\n")) == (USER_ERROR, 1) and "No space left" in said
+    assert shell(line)[0] == DONE
+
+
+def test_a_video_that_vanishes_stays_a_sentence_in_the_chat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Row 79: the next question is answered when the video is back."""
+    video, away = tmp_path / "v.mp4", tmp_path / "away.mp4"
+    shutil.copy(ROOT / CLIP, video)
+    moves = {"gone?": (video, away), "back?": (away, video)}
+
+    def asked() -> Iterator[str]:
+        for line in ("first?", "gone?", "back?"):
+            if line in moves:
+                moves[line][0].rename(moves[line][1])
+            yield line
+
+    monkeypatch.setattr(cli, "questions", asked)
+    flags = ["--model", str(TINY), "--max-new-tokens", "3", "--temperature", "0"]
+    assert cli.main(["chat", str(video), *flags]) == DONE
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 2 and err.count("\n") == 1
+    assert err.startswith("apollo: ") and "v.mp4" in err
+
+
+def test_damage_is_told_again_when_the_visual_tokens_are_reused(tmp_path: Path) -> None:
+    """Row 41: the second question reads no frame, so nothing would notice the damage again."""
+    options = {"movflags": "faststart"}
+    video = write_video(tmp_path / "v.mp4", frames=150, gop=1, container_options=options)
+    content = bytearray(video.read_bytes())
+    start = content.index(b"mdat") + 4
+    hole, size = start + (len(content) - start) // 2, (len(content) - start) // 12
+    content[hole : hole + size] = bytes(size)
+    model, short = apollo.load(TINY), Generation(max_new_tokens=1, temperature=0)
+    for name in ("first.mp4", "second.mp4"):  # the same bytes under another name
+        (tmp_path / name).write_bytes(content)
+        *_, done = model.events(tmp_path / name, "What?", generation=short)
+        assert done.stats.reused_visual_tokens == (name == "second.mp4")
+        assert done.stats.note is not None and done.stats.note.startswith(f"{name} is damaged: ")

@@ -152,7 +152,7 @@ def answer_steps(
             with contextlib.closing(answer_on_gpu(request, pixels)) as steps:
                 for step in steps:
                     if step and step[0] == "tokens":
-                        host.model.remember(request, step[1])
+                        host.model.remember(request, step[1], prepared.nameless_warning)
                     elif step and step[0] == "done":
                         stats = prepared.noted(step[1])
                         if stats.note:

@@ -149,7 +149,7 @@ class Video:
                 logger.debug("%s: decoding the rest %s", damage.name, slower.way.value)
                 self._way = slower.way
         if damage.is_real:
-            self.warning = damage.sentence()
+            self.warning = " ".join(filter(None, [self._index.warning, damage.sentence()]))
 
     def read(
         self, clips: Sequence[Clip], *, backend: str = "auto"

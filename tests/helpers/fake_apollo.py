@@ -68,7 +68,10 @@ class FakeApollo:
             probe(video)
             request.num_clips, request.tokens = NUM_CLIPS, self.kept.get(video)
         yield SimpleNamespace(
-            request=request, pixels=lambda: self._pixels(request), noted=lambda stats: stats
+            request=request,
+            pixels=lambda: self._pixels(request),
+            noted=lambda stats: stats,
+            nameless_warning=None,
         )
 
     def _pixels(self, request: Request) -> Iterator[list[list[float]]]:
@@ -94,7 +97,7 @@ class FakeApollo:
             self.closed += 1
             raise
 
-    def remember(self, request: Request, tokens: Any) -> None:
+    def remember(self, request: Request, tokens: Any, warning: str | None = None) -> None:
         self.kept[request.video] = tokens
 
     def events(self, video: str | None, question: Any, *, generation: Any, **_: Any) -> Any:

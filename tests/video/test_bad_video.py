@@ -180,9 +180,7 @@ def front_indexed(path: Path, gop: int = 48) -> bytearray:
 
 
 @pytest.mark.parametrize("name", ["cut.mp4", "cut.mkv", "cut.webm"])
-def test_truncated_file_gives_what_is_there(
-    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_truncated_file_gives_what_is_there(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name.endswith("webm"):
         write_video(path, codec="libvpx-vp9", options={"cpu-used": "8", "deadline": "realtime"})
@@ -196,7 +194,6 @@ def test_truncated_file_gives_what_is_there(
         assert reader.warning is not None
         assert reader.warning.startswith(f"{name} ends early: ")
         assert f"{len(reader) / 30:.1f} of 5.0 seconds could be read" in reader.warning
-    assert reader.warning in caplog.text
 
 
 def test_truncated_transport_stream_loads(tmp_path: Path) -> None:
@@ -207,9 +204,7 @@ def test_truncated_transport_stream_loads(tmp_path: Path) -> None:
     assert count > 60 and numbers(path, ids) == ids
 
 
-def test_damaged_packets_show_the_frame_before_and_warn(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_packets_show_the_frame_before_and_warn(tmp_path: Path) -> None:
     path = tmp_path / "hole.mp4"
     data = front_indexed(path, gop=1)  # no frame needs another
     start = data.index(b"mdat") + 4
@@ -223,7 +218,7 @@ def test_damaged_packets_show_the_frame_before_and_warn(
     lost = [i for i, seen in enumerate(frames) if seen != i]
     assert 1 <= len(lost) <= 30
     assert all(frames[i] < i for i in lost), "a lost frame must show an earlier one"
-    assert reader.warning is not None and reader.warning in caplog.text
+    assert reader.warning is not None
     assert reader.warning.startswith("hole.mp4 is damaged: ")
     assert " of 150 sampled frames could not be decoded" in reader.warning
 
