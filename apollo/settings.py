@@ -22,6 +22,21 @@ def _setting(default: Any, help: str, low: float | None = None, high: float | No
     return field(default=default, metadata={"help": help, "low": low, "high": high})
 
 
+def shown(value: Any) -> str:
+    """A value for a sentence, however many digits it has."""
+    if isinstance(value, int) and abs(value) > LARGEST:  # has no float, perhaps no decimal digits
+        return "beyond all numbers"
+    is_long = isinstance(value, int) and abs(value) > 1e25
+    return f"{value:g}" if is_long or isinstance(value, float) else repr(value)
+
+
+def check_kind(name: str, value: Any, *, whole: bool) -> None:
+    """Raises `SettingError` unless it is a number, whole if it has to be."""
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        kind = "a whole number" if whole else "a number"
+        raise SettingError(f"{name} is {value!r}, which is not {kind}.")
+
+
 class _Checked:
     """Refuses a name that is no setting, and a value that is out of its range."""
 
@@ -57,9 +72,9 @@ class _Checked:
             object.__setattr__(self, name, int(value))  # browsers send 4.0 for 4
         if abs(value) > LARGEST or not low <= value <= (LARGEST if high is None else high):
             limit = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
-            is_huge = isinstance(value, int) and abs(value) > LARGEST  # has no float
-            shown = "beyond all numbers" if is_huge else f"{value:g}"
-            raise SettingError(f"{name} is {shown}; choose a value {limit}.")
+            is_huge = abs(value) > LARGEST
+            text = shown(value) if is_huge else f"{value:g}"
+            raise SettingError(f"{name} is {text}; choose a value {limit}.")
 
 
 @dataclass(frozen=True)

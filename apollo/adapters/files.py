@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from apollo.adapters.identity import Identity
 from apollo.errors import AdapterError, SettingError
 from apollo.model.checkpoint import write_json
 from apollo.model.finite import is_finite
+from apollo.settings import check_kind, shown
 
 WEIGHTS, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 OWN_CONFIG = "apollo_adapter.json"
@@ -44,18 +46,25 @@ class AdapterConfig:
     targets: tuple[str, ...] = ("llm",)
 
     def __post_init__(self) -> None:
-        for key, kind in (("targets", tuple), ("alpha", float), ("dropout", float)):
-            object.__setattr__(self, key, kind(getattr(self, key)))  # equal however it was written
+        is_list = isinstance(self.targets, Collection) and not isinstance(self.targets, str)
+        if not is_list or not all(isinstance(target, str) for target in self.targets):
+            raise SettingError(f"targets are {self.targets!r}; give a list of names.")
+        for key in ("rank", "alpha", "dropout"):
+            check_kind(key, getattr(self, key), whole=key == "rank")
         if not 1 <= self.rank <= MAX_RANK:
-            raise SettingError(f"rank is {self.rank}; choose 1 to {MAX_RANK}.")
+            raise SettingError(f"rank is {shown(self.rank)}; choose 1 to {MAX_RANK}.")
         if not 0 < self.alpha <= MAX_ALPHA:
             raise SettingError(
-                f"alpha is {self.alpha:g}; choose more than 0, at most {MAX_ALPHA:g}."
+                f"alpha is {shown(self.alpha)}; choose more than 0, at most {MAX_ALPHA:g}."
             )
         if not 0 <= self.dropout < 1:
-            raise SettingError(f"dropout is {self.dropout}; choose 0 or more and less than 1.")
+            raise SettingError(
+                f"dropout is {shown(self.dropout)}; choose 0 or more and less than 1."
+            )
         if not self.targets:
             raise SettingError("An adapter without targets changes nothing; name one, say llm.")
+        for key, kind in (("targets", tuple), ("alpha", float), ("dropout", float)):
+            object.__setattr__(self, key, kind(getattr(self, key)))  # equal however it was written
 
 
 @dataclass(frozen=True)
@@ -111,10 +120,7 @@ def read_adapter(folder: str | Path) -> AdapterFiles:
         )
     try:
         config = AdapterConfig(
-            int(values["r"]),
-            float(values["lora_alpha"]),
-            float(values["lora_dropout"]),
-            tuple(str(target) for target in own["targets"]),
+            values["r"], values["lora_alpha"], values["lora_dropout"], own["targets"]
         )
         base = Identity(str(own["base"]["name"]), str(own["base"]["digest"]))
     except KeyError as error:

@@ -51,8 +51,9 @@ def read_text(file: Path) -> str:
         raise DataError(f"No such data file: {file}; check the path.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text; save it as UTF-8.") from error
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}); check the path.") from error
+    except (OSError, ValueError) as error:  # ValueError: no path can be spelt like this
+        reason = getattr(error, "strerror", None) or "no such path can be"
+        raise DataError(f"{file} cannot be read ({reason}); check the path.") from error
     if not text.strip():
         raise DataError(f"{file} is empty; it needs at least one record.")
     return text.replace("\r\n", "\n").replace("\r", "\n")

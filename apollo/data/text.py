@@ -18,6 +18,11 @@ def whole_characters(text: str) -> str:
     return _HALF.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def is_text(text: str) -> bool:
+    """Whether it can be a name or be written to a file: without NUL and halves of signs."""
+    return "\0" not in text and not _HALF.search(text)
+
+
 def plain_words(text: str) -> str:
     """Lower case, without punctuation and symbols, words one blank apart: "2.5 m!" is "2 5 m"."""
     kept = "".join(c if unicodedata.category(c)[0] not in "PSC" else " " for c in text.lower())

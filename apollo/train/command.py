@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apollo.errors import RecipeError
+from apollo.settings import shown
 from apollo.terminal import check_extra, write
-from apollo.train.stage import Stage, check_minutes
+from apollo.train.stage import MAX_THREADS, Stage, check_minutes
 from apollo.train.task import RECIPES, RESULT
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
                 f"{', '.join(stage.name for stage in recipe.stages)}."
             )
     check_minutes(args.minutes)
+    if args.threads is not None and not 0 <= args.threads <= MAX_THREADS:
+        raise RecipeError(f"--threads is {shown(args.threads)}; choose 0 to {MAX_THREADS}.")
     start_logging()
     if args.check:
         to_do = _stages_to_do(recipe, output, chosen, fresh=args.fresh)

@@ -31,12 +31,12 @@ from apollo.model import checkpoint, hub
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.model.device import best_dtype
 from apollo.model.quantize import check_quantization
-from apollo.settings import Generation, Sampling
+from apollo.settings import Generation, Sampling, check_kind, shown
 from apollo.train.conversations import ConversationTask
 from apollo.train.processes import is_first_process, training_device, uses_cpu
 from apollo.train.records import read_records
 from apollo.train.resume import SETTINGS, Settings, cannot_be_used, check_folder, content_digest
-from apollo.train.stage import LARGEST, MAX_SEED, POLICIES, Source, Stage
+from apollo.train.stage import LARGEST, MAX_SEED, MOST_SAMPLES, POLICIES, Source, Stage
 from apollo.train.task import RESULT, Start
 from apollo.train.trainer import train_stage
 
@@ -97,14 +97,22 @@ class LoraSettings:
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "lr"):
             value, most = getattr(self, name), LARGEST.get(name, 10**9)
+            check_kind(f"--{name}", value, whole=name != "lr")
             if not 0 < value <= most:
                 raise SettingError(
-                    f"--{name} is {value:g}; it must be above 0, and at most {most:g}."
+                    f"--{name} is {shown(value)}; it must be above 0, and at most {most:g}."
                 )
+        if self.steps * self.batch > MOST_SAMPLES:
+            raise SettingError(
+                f"--steps {self.steps} of --batch {self.batch} are more than {MOST_SAMPLES:g} "
+                "samples; choose fewer."
+            )
+        check_kind("--rehearse", self.rehearse, whole=False)
+        check_kind("--seed", self.seed, whole=True)
         if not 0 <= self.rehearse < 1:
-            raise SettingError(f"--rehearse is {self.rehearse}; choose 0 or more and less than 1.")
+            raise SettingError(f"--rehearse is {shown(self.rehearse)}; choose 0 up to less than 1.")
         if not 0 <= self.seed <= MAX_SEED:
-            raise SettingError(f"--seed is {self.seed}; choose 0 to {MAX_SEED}.")
+            raise SettingError(f"--seed is {shown(self.seed)}; choose 0 to {MAX_SEED}.")
         if self.unreadable not in POLICIES:
             raise SettingError(
                 f"--unreadable is {self.unreadable!r}; choose {' or '.join(POLICIES)}."

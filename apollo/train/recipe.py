@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apollo.data.text import is_text
 from apollo.errors import RecipeError
-from apollo.train.stage import MAX_SEED, Source, Stage
+from apollo.settings import LARGEST, shown
+from apollo.train.stage import MAX_SEED, MAX_THREADS, Source, Stage
 
 RECIPE_KEYS = ("model", "output", "seed", "threads", "stages")
 
@@ -67,14 +69,17 @@ def read_recipe(file: Path, changes: Sequence[str] = ()) -> Recipe:
         known.append(stage.name)
     seed = _typed(values.get("seed", 0), int, f"{file}: seed")
     if not 0 <= seed <= MAX_SEED:
-        raise RecipeError(f"{file}: seed is {seed}; choose 0 to {MAX_SEED}.")
+        raise RecipeError(f"{file}: seed is {shown(seed)}; choose 0 to {MAX_SEED}.")
+    threads = _typed(values.get("threads", 0), int, f"{file}: threads")
+    if not 0 <= threads <= MAX_THREADS:
+        raise RecipeError(f"{file}: threads is {shown(threads)}; choose 0 to {MAX_THREADS}.")
     return Recipe(
         file,
         stages,
         model=_typed(values.get("model", ""), str, f"{file}: model"),
         output=file.parent / _typed(values.get("output", "runs"), str, f"{file}: output"),
         seed=seed,
-        threads=_typed(values.get("threads", 0), int, f"{file}: threads"),
+        threads=threads,
     )
 
 
@@ -177,7 +182,8 @@ def _sources(entries: Any, where: str, folder: Path) -> tuple[Source, ...]:
             raise RecipeError(f'{where}: every entry of "data" needs "file:".')
         _check_keys(entry, ("file", "share"), f"{where}: data")
         share = _typed(entry.get("share", 1.0), float, f"{where}: data, share")
-        sources.append(Source(folder / entry["file"], share))
+        name = _typed(entry["file"], str, f"{where}: data, file")
+        sources.append(Source(folder / name, share))
     return tuple(sources)
 
 
@@ -204,7 +210,11 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
         except ValueError:
             raise RecipeError(f"{where} is {value!r}; it must be a number.") from None
     if wanted is float and type(value) in (int, float):
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise RecipeError(f"{where} is {shown(value)}; give a smaller one.")
         return float(value)
+    if isinstance(value, str) and not is_text(value):
+        raise RecipeError(f"{where} is {value!r}, which holds a sign that is no text; remove it.")
     if type(value) is not wanted:
         names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
         raise RecipeError(f"{where} is {value!r}; it must be {names.get(wanted, wanted)}.")

@@ -5,10 +5,13 @@ In:  a folder, and the settings that must be the same.  Out: whole checkpoints, 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,17 @@ def check_folder(folder: Path, settings: Settings, others: Iterable[Path]) -> No
             f"{folder} holds a training with another {' and '.join(other)}; choose another "
             "--output, or add --fresh to begin anew."
         )
+
+
+@contextlib.contextmanager
+def saving() -> Iterator[None]:
+    """torch tells of a full disk in words of its own; here it becomes an OSError, as elsewhere."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "inline_container" not in str(error):  # the writer of its files
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 def cannot_be_used(folder: Path, error: OSError) -> SettingError:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from apollo.errors import RecipeError, SettingError
+from apollo.settings import shown
 
 SCHEDULES = ("cosine", "linear", "constant")
 OPTIMIZERS = ("adamw", "muon")
@@ -20,6 +21,8 @@ CONVERSATIONS = "conversations"
 LARGEST_RATE = 10.0  # no optimiser learns with more
 LARGEST = {"lr": LARGEST_RATE, "num_steps": 10**9, "epochs": 1e6, "global_batch": 10**6}
 MAX_SEED = 2**32 - 1  # what NumPy takes
+MOST_SAMPLES = 10**8  # of one stage: their order is made in memory
+MAX_THREADS = 1024
 ABOVE_0 = (
     *("num_steps", "epochs", "global_batch", "micro_batch", "lr", "save_every"),
     *("clips_per_video", "tokens_per_clip", "max_length", "log_every", "keep"),
@@ -29,7 +32,7 @@ ABOVE_0 = (
 def check_minutes(minutes: float | None) -> None:
     """Raises `SettingError` unless a training could stop after so long."""
     if minutes is not None and not 0 < minutes < math.inf:
-        raise SettingError(f"--minutes is {minutes:g}; it must be above 0, and finite.")
+        raise SettingError(f"--minutes is {shown(minutes)}; it must be above 0, and finite.")
 
 
 @dataclass(frozen=True)
@@ -126,15 +129,15 @@ class Stage:
         for key in ABOVE_0:
             value = getattr(self, key)
             if value is not None and not value > 0:
-                raise RecipeError(f"{where}: {key} is {value}; it must be above 0.")
+                raise RecipeError(f"{where}: {key} is {shown(value)}; it must be above 0.")
             if value is not None and value > LARGEST.get(key, 10**9):
                 raise RecipeError(
-                    f"{where}: {key} is {value:g}; choose at most {LARGEST.get(key, 10**9):g}."
+                    f"{where}: {key} is {shown(value)}; choose at most {LARGEST.get(key, 10**9):g}."
                 )
         for key in ("weight_decay", "warmup_steps", "max_grad_norm", "eval_every", "workers"):
-            if not 0 <= getattr(self, key) < math.inf:
+            if not 0 <= getattr(self, key) <= 10**9:
                 raise RecipeError(
-                    f"{where}: {key} is {getattr(self, key)}; it must be 0 or more, and finite."
+                    f"{where}: {key} is {shown(getattr(self, key))}; choose 0 to 1e+09."
                 )
         for part, rate in self.train.items():
             if not 0 <= rate * self.lr <= LARGEST_RATE:
@@ -148,6 +151,11 @@ class Stage:
                     f"{where}: the share of {source.file.name} is {source.share}; shares are "
                     "above 0."
                 )
+        if (self.num_steps or 0) * self.global_batch > MOST_SAMPLES:
+            raise RecipeError(
+                f"{where}: {self.num_steps} steps of {self.global_batch} are more than "
+                f"{MOST_SAMPLES:g} samples; choose fewer."
+            )
         if self.num_steps is not None and self.warmup_steps >= self.num_steps:
             raise RecipeError(
                 f"{where}: warmup_steps ({self.warmup_steps}) must be fewer than num_steps "

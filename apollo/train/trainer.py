@@ -9,6 +9,7 @@ Where validation chose some weights, those are the result, else the last ones.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import shutil
 import time
@@ -42,6 +43,7 @@ from apollo.train.resume import (
     Settings,
     checkpoints,
     load_trained,
+    saving,
     step_of,
     trained_tensors,
     write_settings,
@@ -49,6 +51,8 @@ from apollo.train.resume import (
 from apollo.train.sample_order import Samples
 from apollo.train.stage import Stage
 from apollo.train.task import RESULT, Batch, Metrics, Task
+
+log = logging.getLogger(__name__)
 
 WEIGHTS = "trained.safetensors"
 MOST_LEFT_OUT = 20  # steps in a row; the scale has become small enough by then
@@ -182,16 +186,19 @@ class Trainer:
             part += loss.detach() / world
         limit = stage.max_grad_norm or math.inf
         norm = accelerator.clip_grad_norm_(self.model.parameters(), limit)  # the same everywhere
-        self._check_gradient(whole_number(norm), step + 1)
+        self._check(self._sum(part), whole_number(norm), step + 1)
         self.optimizer.step()
         self.model.zero_grad()
         return part, out["metrics"] | {"lr": self.full_rates[0] * rate}
 
-    def _check_gradient(self, norm: float, step: int) -> None:
+    def _check(self, loss: float, norm: float, step: int) -> None:
         """In float16 a step may be left out, after which smaller numbers are computed with."""
         self.left_out = 0 if math.isfinite(norm) else self.left_out + 1
         if self.accelerator.scaler is None or self.left_out > MOST_LEFT_OUT:
             check_number(norm, "the gradient", step, self.where, self.folder)
+            check_number(loss, "the loss", step, self.where, self.folder)
+        elif self.left_out:
+            log.info("Step %d is left out: float16 cannot hold its gradient (%g).", step, norm)
 
     def _check_weights(self, step: int) -> None:
         """All processes stop together, before weights that are no numbers are kept."""
@@ -250,7 +257,7 @@ class Trainer:
     def _save(self, step: int) -> None:
         path = self.folder / f"checkpoint-{step}"
         others = contextlib.nullcontext(path.with_name(f"{path.name}.{WRITING}"))
-        with whole_folder(path) if self.is_first else others as growing:
+        with whole_folder(path) if self.is_first else others as growing, saving():
             self.accelerator.wait_for_everyone()
             self.accelerator.save_state(str(growing))
             self.accelerator.wait_for_everyone()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from torch import nn
 from apollo.adapters.files import WEIGHTS, AdapterConfig, AdapterFiles, read_adapter, write_adapter
 from apollo.adapters.identity import Identity
 from apollo.cli import main
-from apollo.errors import AdapterError, RecipeError, SettingError
+from apollo.errors import AdapterError, DataError, RecipeError, SettingError
 from apollo.train.lora import LoraSettings
 from apollo.train.recipe import read_recipe
-from apollo.train.resume import checkpoints
+from apollo.train.records import read_records
+from apollo.train.resume import checkpoints, saving
 from apollo.train.stage import MAX_SEED, Stage
 from apollo.train.trainer import train_stage
 
@@ -93,6 +95,34 @@ def test_training_stops_and_keeps_the_last_good_checkpoint(
     assert not (tmp_path / "result").exists()
 
 
+def test_an_infinite_loss_with_a_finite_gradient_stops_too(tmp_path: Path) -> None:
+    """Row 75: the scores of a wrong answer may be so far apart that only the loss overflows."""
+    task = Line(None, "")
+    loss_of = task.module.forward
+
+    def infinite(x: torch.Tensor) -> dict[str, Any]:
+        loss = loss_of(x)["loss"]
+        return {"loss": loss + (math.inf if 11.0 in x else 0.0), "metrics": {}}
+
+    task.module.forward = infinite  # type: ignore[method-assign]
+    with pytest.raises(RecipeError, match=r"here: in step 6 the loss is inf, so .*checkpoint-4 is"):
+        train_stage(STAGE, lambda: task, tmp_path, where="here", seed=0, settings=(tmp_path, {}))
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-2", "checkpoint-4"]
+
+
+def test_torch_tells_of_a_full_disk_as_others_do(tmp_path: Path) -> None:
+    """The command line knows an OSError; torch raises a RuntimeError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
+    try:
+        with pytest.raises(OSError, match="No space left on device"), saving():
+            torch.save(torch.zeros(100_000), tmp_path / "state.bin")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(RuntimeError, match="another"), saving():
+        raise RuntimeError("another")
+
+
 def test_weights_that_overflow_are_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +148,12 @@ def test_weights_that_overflow_are_not_kept(
         ({"steps": 10**30}, "--steps is 1e+30; it must be above 0, and at most 1e+09."),
         ({"seed": 2**70}, f"--seed is {2**70}; choose 0 to {MAX_SEED}."),
         ({"rehearse": math.nan}, "--rehearse is nan"),
+        ({"steps": 10**400}, "--steps is beyond all numbers; it must be above 0"),
+        ({"steps": 2.5}, "--steps is 2.5, which is not a whole number."),
+        ({"steps": "5"}, "--steps is '5', which is not a whole number."),
+        ({"seed": None}, "--seed is None, which is not a whole number."),
+        ({"lr": "fast"}, "--lr is 'fast', which is not a number."),
+        ({"batch": 10**8}, "--steps 400 of --batch 100000000 are more than 1e+08 samples"),
     ],
 )
 def test_settings_of_an_adapter_that_cannot_be(changes: dict[str, Any], sentence: str) -> None:
@@ -134,6 +170,13 @@ def test_settings_of_an_adapter_that_cannot_be(changes: dict[str, Any], sentence
         ({"alpha": math.inf}, "alpha is inf; choose more than 0"),
         ({"rank": 10**9}, "rank is 1000000000; choose 1 to 4096."),
         ({"dropout": math.nan}, "dropout is nan"),
+        ({"rank": "8"}, "rank is '8', which is not a whole number."),
+        ({"rank": 2.5}, "rank is 2.5, which is not a whole number."),
+        ({"rank": 10**5000}, "rank is beyond all numbers; choose 1 to 4096."),
+        ({"alpha": None}, "alpha is None, which is not a number."),
+        ({"alpha": 10**400}, "alpha is beyond all numbers"),
+        ({"targets": "llm"}, "targets are 'llm'; give a list"),
+        ({"targets": 5}, "targets are 5; give a list"),
     ],
 )
 def test_adapters_that_cannot_be(changes: dict[str, Any], sentence: str) -> None:
@@ -160,10 +203,17 @@ stages:
         ("a.lr=.inf", r'stage "a": lr is inf; choose at most 10'),
         ("a.lr=.nan", r'stage "a": lr is nan; it must be above 0'),
         ("a.train.connector=.inf", r"train.connector is inf of the rate"),
-        ("a.weight_decay=.nan", r"weight_decay is nan; it must be 0 or more, and finite"),
-        ("a.max_grad_norm=.inf", r"max_grad_norm is inf; it must be 0 or more, and finite"),
+        ("a.weight_decay=.nan", r"weight_decay is nan; choose 0 to 1e\+09"),
+        ("a.max_grad_norm=.inf", r"max_grad_norm is inf; choose 0 to 1e\+09"),
         ("a.num_steps=" + "9" * 5000, r"holds no value that can be read"),
         ("a.num_steps=" + "9" * 50, r"num_steps is 1e\+50; choose at most 1e\+09"),
+        ("seed=0x" + "f" * 5000, r"seed is beyond all numbers"),
+        ("a.num_steps=0x" + "f" * 5000, r"num_steps is beyond all numbers"),
+        ("a.lr=" + "9" * 400, r"lr is beyond all numbers"),
+        ("a.num_steps=1000000000", r"more than 1e\+08 samples; choose fewer"),
+        ("threads=-1", r"threads is -1; choose 0 to 1024"),
+        ('output="a\\0b"', r"output is .* a sign that is no text; remove it"),
+        ('a.data="a\\ud800b"', r"data, file is .* a sign that is no text; remove it"),
         (f"seed={2**70}", r"seed is \d+; choose 0 to 4294967295"),
         ("a.name=" + "[" * 5000, r"holds no value that can be read"),
     ],
@@ -223,3 +273,14 @@ def test_an_adapter_whose_scale_is_no_number_is_refused(alpha: str, tmp_path: Pa
     """Row 75."""
     with pytest.raises(AdapterError, match="has a setting that is not usable"):
         adapter(tmp_path / "a", 1.0, alpha)
+
+
+def test_a_path_that_cannot_be_is_a_sentence() -> None:
+    for name in ("a\0b", "a\ud800b"):
+        with pytest.raises(DataError, match="cannot be read"):
+            read_records(Path(name))
+
+
+def test_threads_that_cannot_be(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "nano-short", "--threads", "-1"]) == 2
+    assert "--threads is -1; choose 0 to 1024." in capsys.readouterr().err
