@@ -144,6 +144,7 @@ def install(load: Callable[..., Any] = lambda *_, **__: FakeApollo()) -> None:
         ["clips", "covered_s", "reused_visual_tokens", "prompt_tokens", "answer_tokens"]
         + ["first_token_s", "tokens_per_s", ("note", Any, None)],
     )
+    events.Stats.__module__ = events.__name__  # pickled on ZeroGPU
     chat: Any = ModuleType("apollo.chat")
     chat.load = load
     sys.modules |= {"apollo.events": events, "apollo.chat": chat}
