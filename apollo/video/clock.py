@@ -41,7 +41,7 @@ def clock_of(
     """
     starts_s = (frame_pts - frame_pts[0]).astype(np.float64) * float(tick)  # (F,)
     count = len(starts_s)
-    timed_fps = (count - 1) / starts_s[-1] if starts_s[-1] > 0 else 0.0
+    timed_fps = float((count - 1) / starts_s[-1]) if starts_s[-1] > 0 else 0.0
     if not timed_fps and last_s and not (header_fps and last_s < 1.5 / header_fps):
         timed_fps = 1 / last_s  # a single frame
     for fps in (header_fps, timed_fps):
