@@ -9,6 +9,7 @@ upload read other files.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -76,9 +77,13 @@ class Cursor:
         return content
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """The new place; negative, as FFmpeg wants it, where a damaged file points outside."""
         if whence == os.SEEK_CUR:
             offset += self._place
-        self._place = self._file.seek(offset, os.SEEK_SET if whence == os.SEEK_CUR else whence)
+        try:
+            self._place = self._file.seek(offset, os.SEEK_SET if whence == os.SEEK_CUR else whence)
+        except (OSError, OverflowError):
+            return -errno.EINVAL
         return self._place
 
     def tell(self) -> int:

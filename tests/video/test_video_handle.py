@@ -17,6 +17,7 @@ from apollo.data.recent import Recent
 from apollo.errors import VideoError
 from apollo.video import decoding, reader
 from apollo.video.clips import plan_clips
+from apollo.video.container import Cursor, open_file
 from apollo.video.decoding import GoSlower
 from apollo.video.index import Way
 from apollo.video.reader import Video, probe
@@ -168,3 +169,13 @@ def test_an_error_is_not_kept_and_no_lock_is_held_while_making() -> None:
         return 1
 
     assert recent.get("a", make) == 1 and not inner.is_alive()
+
+
+@pytest.mark.parametrize("place", [-1, -(1 << 62), 1 << 63])
+def test_a_place_outside_every_file_is_an_answer_and_no_exception(path: Path, place: int) -> None:
+    """Damaged files point there; PyAV would print the traceback of an exception."""
+    with open_file(path) as file:
+        cursor = Cursor(file)
+        assert cursor.read(4) == path.read_bytes()[:4]
+        assert cursor.seek(place) < 0
+        assert cursor.read(4) == path.read_bytes()[4:8]
