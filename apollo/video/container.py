@@ -24,6 +24,8 @@ from apollo.video.webp import WebpContainer, is_animated_webp
 
 MAX_SIDE = 8192  # pixels; one RGB frame of that size is 201 MB
 _BUFFER_BYTES = 1 << 18
+# FFmpeg's threads that decode several frames of these at once wait for ever for one that is damaged.
+_WAIT_FOR_EVER = {"hevc", "vvc"}
 
 
 def existing_file(path: str | os.PathLike[str]) -> str:
@@ -119,7 +121,7 @@ def open_video(file: BinaryIO, threads: int) -> Iterator[tuple[Any, Any]]:
         stream = _video_track(container, file)
         codec = _decoder_of(stream)
         codec.thread_count = threads
-        codec.thread_type = "AUTO"
+        codec.thread_type = "SLICE" if codec.name in _WAIT_FOR_EVER else "AUTO"
         codec.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE), "codec_whitelist": DECODERS}
         yield _with_decoder(container, stream, codec)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from damage_videos import damaged, sound_files
 from make_videos import numbered_frame, read_number, write_sound, write_video
+from paths import ROOT
 from PIL import Image
 
 from apollo.errors import VideoError
@@ -308,3 +309,10 @@ def test_random_damage_gives_frames_or_a_sentence(tmp_path: Path) -> None:
     """Row 39: 21 kinds of file, ten sorts of damage; more of them: helpers/damage_videos.py."""
     found = damaged(sound_files(tmp_path), tmp_path, rounds=10, seed=7)
     assert found["frames"] > 50 and found["a sentence"] > 30
+
+
+def test_a_damaged_file_that_threads_would_wait_for_is_a_sentence() -> None:
+    """HEVC of ours, damaged: FFmpeg's threads for several frames at once never come back from it."""
+    path = ROOT / "tests" / "data" / "damaged_hevc.mov"
+    with pytest.raises(VideoError, match="damaged_hevc.mov is damaged"), Video(path) as video:
+        list(video.read(plan_clips(video.info, clip_duration_s=2)))
