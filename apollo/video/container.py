@@ -24,7 +24,7 @@ from apollo.video.webp import WebpContainer, is_animated_webp
 
 MAX_SIDE = 8192  # pixels; one RGB frame of that size is 201 MB
 _BUFFER_BYTES = 1 << 18
-# FFmpeg's threads that decode several frames of these at once wait for ever for one that is damaged.
+# Decoding several frames of these at once, FFmpeg's threads wait for ever for a damaged one.
 _WAIT_FOR_EVER = {"hevc", "vvc"}
 
 

@@ -312,7 +312,7 @@ def test_random_damage_gives_frames_or_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_that_threads_would_wait_for_is_a_sentence() -> None:
-    """HEVC of ours, damaged: FFmpeg's threads for several frames at once never come back from it."""
+    """FFmpeg never comes back from this HEVC when it decodes several frames at once."""
     path = ROOT / "tests" / "data" / "damaged_hevc.mov"
     with pytest.raises(VideoError, match="damaged_hevc.mov is damaged"), Video(path) as video:
         list(video.read(plan_clips(video.info, clip_duration_s=2)))
