@@ -270,4 +270,6 @@ def _config_of(
         value = getattr(changed, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
             raise SettingError(f"{name} is {value!r} in the config; give a number above 0.")
-    return ApolloConfig(**changed.changes_laid_over(values, stored))
+    laid = changed.changes_laid_over(values, stored)
+    # older transformers write None for what is not set, and refuse to read it
+    return ApolloConfig(**{name: value for name, value in laid.items() if value is not None})
