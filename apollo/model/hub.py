@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -103,7 +104,7 @@ def _why_not_downloaded(repo_id: str, revision: str | None, error: Exception) ->
         return f"There is no checkpoint {repo_id!r} on the hub, or it is private; check the name."
     if isinstance(error, RevisionNotFoundError):
         return f"The checkpoint {repo_id!r} has no revision {revision!r}; leave it out."
-    if isinstance(error, LocalEntryNotFoundError):
+    if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled)):
         return (
             f"{repo_id!r} is not on this machine and the hub cannot be reached; check the network, "
             "or give the path of a downloaded folder."

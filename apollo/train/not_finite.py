@@ -44,6 +44,6 @@ def _not_finite(what: str, step: int, where: str, folder: Path) -> RecipeError:
     found = checkpoints(folder)
     kept = f"{found[-1]} is the last good checkpoint" if found else "there is no checkpoint yet"
     return RecipeError(
-        f"{where}: in step {step} {what}, so the training stopped; {kept}. Try a lower rate "
+        f"{where}: in step {step} {what}, so the training stopped; {kept}; try a lower rate "
         "(lr) or the precision float32."
     )
