@@ -79,15 +79,11 @@ def filled_in(pts: Sequence[int | None], step: float) -> np.ndarray:
     have a timestamp may have that of the picture beside them.
     """
     frames = np.arange(len(pts))  # (F,)
-    places, stamps = [0], [0]
+    known: list[tuple[int, int]] = []  # (place, timestamp), both ascending
     for i, stamp in enumerate(pts):
-        if stamp is None:
-            continue
-        if not i or stamps == [0]:
-            places, stamps = [i], [stamp]
-        elif stamp > stamps[-1]:
-            places.append(i)
-            stamps.append(stamp)
+        if stamp is not None and (not known or stamp > known[-1][1]):
+            known.append((i, stamp))
+    places, stamps = (list(part) for part in zip(*(known or [(0, 0)]), strict=True))
     straight = stamps[0] + (frames - places[0]) * step
     if step and np.abs(straight[places] - stamps).max() <= 1.5 * step:
         return np.round(straight).astype(np.int64)

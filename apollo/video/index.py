@@ -74,12 +74,13 @@ def read_index(file: BinaryIO) -> PacketIndex:
         is_moving = stream.codec_context.name in ("gif", "apng", "webp")
         if len(scan.places) == 1 and not is_moving and is_picture(path):
             raise VideoError(f"{name} is a picture, not a video; give it as an image.")
-        if scan.picture_size == (0, 0):
+        has_pictures, pictures_pts = scan.picture_size != (0, 0), None
+        if has_pictures and not scan.has_own_pts(container, stream):
+            pictures_pts = pictures_of(file, scan.packets)
+        if not has_pictures or pictures_pts == []:
             raise VideoError(
                 f"{name} is damaged: none of its frames could be decoded; send the file again."
             )
-        is_countable = scan.has_own_pts(container, stream)
-        pictures_pts = None if is_countable else pictures_of(file, scan.packets)
         return _index_of(path, container, stream, scan, pictures_pts)
 
 
@@ -97,7 +98,7 @@ def _index_of(
     if pictures_pts is not None:
         step = 1 / (header_fps * float(stream.time_base)) if header_fps else 0.0
         frame_pts = filled_in(pictures_pts, step)  # (F,)
-        places = np.zeros(len(frame_pts), np.int64)
+        places = np.arange(len(frame_pts))  # about: all packets are decoded anyway
         entries, entry_pts = [0], [int(frame_pts[0])]
     else:
         is_made_up = scan.is_made_up(container, stream)

@@ -101,11 +101,10 @@ class Scan:
         The size must come from a picture: only a decoded picture carries its rotation.
         """
         codec = stream.codec_context
-        if packet is not None and codec.name == "mpeg4" and self.packets < _FIRST_PACKETS:
+        is_early = self.packets < _FIRST_PACKETS
+        if packet is not None and codec.name == "mpeg4" and is_early:
             self.is_packed |= bytes(packet).count(_VOP) > 1
-        in_doubt = (
-            may_lie and codec.has_b_frames and self.is_in_order
-        ) and self.packets < _FIRST_PACKETS
+        in_doubt = may_lie and codec.has_b_frames and self.is_in_order and is_early
         if self.picture_size != (0, 0) and not in_doubt:
             return
         try:

@@ -11,7 +11,9 @@ from make_videos import read_number, write_video
 from timed_videos import FILES, FPS, packets_of, slides, sound_first, write_avi
 
 from apollo.errors import VideoError
+from apollo.video import budget
 from apollo.video.clips import plan_clips
+from apollo.video.clock import filled_in
 from apollo.video.reader import Video, probe
 
 VARYING = {
@@ -163,6 +165,32 @@ def test_packets_without_timestamps(codec: str, b_frames: str, tmp_path: Path) -
         assert [read_number(frame) for frame in video.frames(range(300))] == list(range(300))
     (clip,) = plan_clips(video.info, clip_duration_s=2, start_s=6, end_s=8)
     assert clip.frame_ids == (180, 195, 210, 225)
+
+
+def test_a_file_of_packets_without_timestamps_has_a_budget_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 40: all of its 300 pictures are decoded, whichever is asked for."""
+    path = write_video(tmp_path / "v.mpg", frames=300)
+    with Video(path) as video:
+        monkeypatch.setattr(budget, "MAX_DECODED_PIXELS", 200 * 160 * 96)
+        with pytest.raises(VideoError, match="300 pictures of 160x96 pixels would have to be"):
+            list(video.frames([0]))
+
+
+@pytest.mark.parametrize(
+    ("pts", "filled"),
+    [
+        ([None, None, None], [0, 10, 20]),
+        ([0, None, 20], [0, 10, 20]),
+        ([0, 12, None], [0, 10, 20]),  # the timestamp of a picture beside it
+        ([None, 105, None], [95, 105, 115]),
+        ([0, None, 100, None], [0, 50, 100, 110]),  # far from the rate: a pause
+    ],
+)
+def test_pictures_without_timestamps_get_them(pts: list[int | None], filled: list[int]) -> None:
+    """Row 32: in steps of 10 ticks."""
+    assert filled_in(pts, 10.0).tolist() == filled
 
 
 def test_raw_streams_say_their_rate_or_that_it_is_assumed(tmp_path: Path) -> None:
