@@ -117,6 +117,16 @@ def copy_from(source: Path, target: Path, start_s: float) -> Path:
     return target
 
 
+def silent_packets(sound: av.AudioStream, seconds: float) -> list[av.Packet]:
+    """Silence for an audio stream of 16,000 samples a second, from time 0 on."""
+    packets: list[av.Packet] = []
+    for start in range(0, round(16000 * seconds), 1024):
+        chunk = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), "s16", "mono")
+        chunk.rate, chunk.pts, chunk.time_base = 16000, start, Fraction(1, 16000)
+        packets += sound.encode(chunk)
+    return packets + sound.encode(None)
+
+
 def write_sound(path: Path, seconds: float = 1.0, cover: np.ndarray | None = None) -> Path:
     """A file with only sound, with a cover picture if one is given."""
     rate = 16000

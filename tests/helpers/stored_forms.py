@@ -10,6 +10,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from light import hlg, light, pq
+from make_videos import silent_packets
 from PIL import Image
 
 from apollo.video.colour import _FROM_BT2020
@@ -53,11 +54,7 @@ def _write(
         last = max(packets, key=lambda packet: packet.pts)  # stays until the next would come
         last.duration = round((2 * times_s[-1] - times_s[-2]) / last.time_base) - last.pts
         if sound is not None:
-            for start in range(0, round(16000 * sound_s), 1024):
-                chunk = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), "s16", "mono")
-                chunk.rate, chunk.pts, chunk.time_base = 16000, start, Fraction(1, 16000)
-                packets += sound.encode(chunk)
-            packets += sound.encode(None)
+            packets += silent_packets(sound, sound_s)
         for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
             container.mux(packet)
     return path

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from make_videos import numbered_frame, write_video
+from make_videos import numbered_frame, silent_packets, write_video
 from PIL import Image
 
 FPS = 30
@@ -96,11 +96,7 @@ def sound_first(path: Path) -> Times:
             frame.time_base, frame.pts = TICK, round((late_s + number / FPS) / TICK)
             packets += stream.encode(frame)
         packets += stream.encode(None)
-        for start in range(0, int(16000 * sound_s), 1024):
-            chunk = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), "s16", "mono")
-            chunk.rate, chunk.pts, chunk.time_base = 16000, start, Fraction(1, 16000)
-            packets += sound.encode(chunk)
-        packets += sound.encode(None)
+        packets += silent_packets(sound, sound_s)
         for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
             container.mux(packet)
     if path.suffix == ".ts":  # the encoder's run-in, 1024 samples, is sound there
