@@ -14,8 +14,8 @@ _HALF = re.compile("[\\ud800-\\udfff]")
 
 
 def whole_characters(text: str) -> str:
-    """The text with U+FFFD, the sign for a damaged character, in place of every half one."""
-    return _HALF.sub("\N{REPLACEMENT CHARACTER}", text)
+    """The text with halves of one character joined, and U+FFFD in place of every other half."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def is_text(text: str) -> bool:

@@ -21,6 +21,7 @@ from apollo.constants import (
     VIDEO_TOKEN,
     X_TOKEN_INDEX,
 )
+from apollo.data.text import whole_characters
 from apollo.errors import PromptError
 from apollo.video.clips import Clip
 
@@ -115,11 +116,6 @@ def disarm(text: str) -> str:
     return _MARKER.sub("< |", text)
 
 
-def mended(text: str) -> str:
-    """Text that can be written as UTF-8: the halves of one character joined, others U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 def check_messages(messages: Sequence[Message]) -> None:
     """Raise `PromptError` unless user and assistant alternate and the user asks last."""
     if not isinstance(messages, Sequence):
@@ -171,7 +167,7 @@ def tokenize(prompt: str, tokenizer: Any) -> list[int]:
     Half a character, which a terminal or a browser may send, is read as U+FFFD.
     """
     ids: list[int] = []
-    for piece in _PLACEHOLDER.split(mended(prompt)):
+    for piece in _PLACEHOLDER.split(whole_characters(prompt)):
         if piece in (VIDEO_TOKEN, IMAGE_TOKEN):
             ids.append(X_TOKEN_INDEX)
         elif piece:

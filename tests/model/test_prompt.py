@@ -10,6 +10,7 @@ from paths import GOLDEN
 from transformers import AutoTokenizer
 
 from apollo.constants import IMAGE_TOKEN, VIDEO_TOKEN, X_TOKEN_INDEX
+from apollo.data.text import whole_characters
 from apollo.errors import PromptError
 from apollo.model import prompt
 from apollo.video.clips import Clip
@@ -242,7 +243,7 @@ def test_times_are_rounded_as_the_original_rounded_them(time_s: float, shown: st
     ],
 )
 def test_row_44_half_a_character_is_read_as_a_replacement(tokenizer, text, read):
-    assert prompt.mended(text) == read
+    assert whole_characters(text) == read
 
     def ids(put, messages, system_prompt):
         filled = [{**m, "content": m["content"].replace("{}", put)} for m in messages]
