@@ -116,6 +116,6 @@ def local_part(parameter: Tensor) -> Tensor:
     return parameter.to_local() if isinstance(parameter, DTensor) else parameter
 
 
-def whole_number(value: Tensor) -> float:
+def full_value(value: Tensor) -> float:
     """A number that several processes may hold together; the same for all of them."""
     return float(value.full_tensor() if isinstance(value, DTensor) else value)

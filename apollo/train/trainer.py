@@ -33,11 +33,11 @@ from apollo.train.not_finite import are_finite, check_number, check_weights
 from apollo.train.optimizer import build_optimizer, share_of_rate, trained_groups
 from apollo.train.processes import (
     check_machine,
+    full_value,
     is_sharded,
     local_part,
     micro_batch_of,
     start_accelerator,
-    whole_number,
 )
 from apollo.train.resume import (
     Settings,
@@ -186,7 +186,7 @@ class Trainer:
             part += loss.detach() / world
         limit = stage.max_grad_norm or math.inf
         norm = accelerator.clip_grad_norm_(self.model.parameters(), limit)  # the same everywhere
-        self._check(self._sum(part), whole_number(norm), step + 1)
+        self._check(self._sum(part), full_value(norm), step + 1)
         self.optimizer.step()
         self.model.zero_grad()
         return part, out["metrics"] | {"lr": self.full_rates[0] * rate}
