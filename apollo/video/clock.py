@@ -111,11 +111,16 @@ class Continuous:
         return self._moved(self._filled()) if self._may_restart else self._filled()
 
     def _filled(self) -> Iterator[Any]:
-        for packet in self._packets:
-            if packet.size > 0:
-                yield packet
-            elif packet.pts is not None:
-                self.empty_end = max(self.empty_end, packet.pts + (packet.duration or 0))
+        try:
+            for packet in self._packets:
+                if packet.size > 0:
+                    yield packet
+                elif packet.pts is not None:
+                    self.empty_end = max(self.empty_end, packet.pts + (packet.duration or 0))
+        except IndexError:
+            # at the end PyAV asks for the packets of tracks that it saw appear midway and
+            # does not know; ours has given all it has
+            return
 
     def _moved(self, packets: Iterator[Any]) -> Iterator[Any]:
         shift, end, last, step = 0, 0, None, None

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from make_videos import read_number, write_video
-from timed_videos import FILES, FPS, packets_of, slides, sound_first, write_avi
+from timed_videos import FILES, FPS, TICK, packets_of, slides, sound_first, write_avi
 
 from apollo.errors import VideoError
 from apollo.video import budget
 from apollo.video.clips import plan_clips
-from apollo.video.clock import filled_in
+from apollo.video.clock import Continuous, filled_in
 from apollo.video.reader import Video, probe
 
 VARYING = {
@@ -176,6 +178,20 @@ def test_a_file_of_packets_without_timestamps_has_a_budget_too(
         monkeypatch.setattr(budget, "MAX_DECODED_PIXELS", 200 * 160 * 96)
         with pytest.raises(VideoError, match="300 pictures of 160x96 pixels would have to be"):
             list(video.frames([0]))
+
+
+@pytest.mark.parametrize("format", ["mpegts", "mov"])
+def test_a_track_that_appears_midway_ends_nothing(format: str) -> None:
+    """Damaged transport streams seem to have one; PyAV looks for it in vain at the end."""
+
+    def demux(_: object) -> Iterator[SimpleNamespace]:
+        for number in range(3):
+            yield SimpleNamespace(size=9, pts=number, dts=number, duration=1)
+        raise IndexError("list index out of range")
+
+    container = SimpleNamespace(format=SimpleNamespace(name=format), demux=demux)
+    packets = Continuous(container, SimpleNamespace(time_base=TICK))
+    assert [packet.pts for packet in packets] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
