@@ -17,12 +17,16 @@ import numpy as np
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from PIL import Image
 
+from apollo.errors import VideoError
 from apollo.video.colour import colour_map, is_hdr
 from apollo.video.container import MAX_SIDE
 
 MAX_SHOWN_PIXELS = 4096 * 2304
 _MAX_MAPPED_PIXELS = 1920 * 1080  # where colours are mapped, which costs 0.1 s a frame of that size
-_UNKNOWN_COLORSPACE = 2
+# how a picture's three numbers make colours, by their numbers in ITU-T H.273
+_UNKNOWN_COLORSPACE, _BT2020, _BT2020_CONSTANT = 2, 9, 10
+_COLORSPACES = {0, 1, 2, 4, 5, 6, 7, 9}  # those FFmpeg converts
+_OTHER_COLORSPACES = {8, *range(11, 18)}  # YCgCo, ICtCp and the like; what is left means nothing
 _MAX_ASPECT = 20  # a pixel wider or higher than that is a mistake in the file
 
 
@@ -49,7 +53,12 @@ class Screen:
         return (height, width) if self._turn_of(picture).is_on_side else (width, height)
 
     def show(self, picture: Any) -> np.ndarray:
-        """The frame (H, W, 3) uint8, contiguous."""
+        """The frame (H, W, 3) uint8, contiguous.
+
+        Raises:
+            VideoError: its colours are stored in a way that cannot be converted.
+        """
+        _check_colorspace(picture)
         size = self._lying_size(picture)
         is_reduced = size[0] <= picture.width and size[1] < picture.height
         how: dict[str, Any] = {}
@@ -116,6 +125,20 @@ class _Turn:
         if self._flips_columns:
             frame = frame[:, ::-1]
         return np.ascontiguousarray(frame)
+
+
+def _check_colorspace(picture: Any) -> None:
+    """Makes the picture one that FFmpeg can convert, if its colours stay what they are."""
+    space = picture.colorspace
+    if space in _OTHER_COLORSPACES:
+        raise VideoError(
+            f"The video stores its colours as number {space} of ITU-T H.273, which cannot be "
+            "shown; convert it to BT.709."
+        )
+    if space == _BT2020_CONSTANT:  # nearly the same
+        picture.colorspace = _BT2020
+    elif space not in _COLORSPACES:  # of a damaged picture, mostly
+        picture.colorspace = _UNKNOWN_COLORSPACE
 
 
 def may_be_transparent(format: Any) -> bool:

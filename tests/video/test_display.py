@@ -13,6 +13,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from light import gamma, hlg, light, pq
 from make_videos import numbered_frame, read_number, write_video
 
+from apollo.errors import VideoError
 from apollo.video import display
 from apollo.video.clips import Clip
 from apollo.video.colour import _FROM_BT2020, _FROM_P3
@@ -318,3 +319,18 @@ def test_large_pictures_are_reduced_as_they_are_decoded_row_40(
     assert frame.shape == (192, 320, 3)
     bars = frame[-5:-1, [5 * bit + 2 for bit in range(10)]].mean((0, 2))
     assert np.all(bars < 60), "frame 0 has ten black blocks"
+
+
+@pytest.mark.parametrize("space", [*range(24), 65, 255])
+def test_every_way_of_storing_colours_is_shown_or_a_sentence(space: int) -> None:
+    """Row 16: numbers that mean nothing are read like a picture that does not say."""
+    grey = np.full((32, 32, 3), 200, np.uint8)
+    picture = av.VideoFrame.from_ndarray(grey, format="rgb24").reformat(format="yuv420p")
+    picture.colorspace = space
+    if space in (8, *range(11, 18)):
+        with pytest.raises(VideoError, match=rf"colours as number {space} of ITU-T H.273"):
+            display.Screen().show(picture)
+    elif space:  # 0 says that the three numbers are RGB
+        np.testing.assert_allclose(display.Screen().show(picture), 200, atol=2)
+    else:
+        assert display.Screen().show(picture).shape == (32, 32, 3)
