@@ -29,6 +29,7 @@ _MAKES_UP = {"avi", "asf", "mxf", "m4v", "mpegvideo", "h264", "hevc", "obu"}
 RAW = {"m4v", "mpegvideo", "h264", "hevc", "vvc", "obu", "mjpeg", "vc1", "h261", "h263"}
 NEVER = -(1 << 63)
 _FIRST_PACKETS = 32  # looked at closely where the order of display is in doubt
+_DIRAC_END = b"BBCD\x10"  # the mark of the end of a sequence
 _VOP = b"\0\0\1\xb6"  # begins a picture of MPEG-4 part 2
 
 
@@ -53,10 +54,12 @@ class Scan:
     is_encrypted: bool = False
     picture_size: tuple[int, int] = (0, 0)  # width and height, as shown
 
-    def add(self, packet: Any) -> None:
+    def add(self, codec_name: str, packet: Any) -> None:
         place = self.packets
         self.packets += 1
         self.is_encrypted |= packet.has_sidedata("encryption_info")
+        if codec_name == "dirac" and bytes(packet).startswith(_DIRAC_END):
+            return  # transport streams have a packet for the mark of the end alone
         if packet.is_discard:  # decoded for those after it, not shown: cut away by an edit list
             return
         self.pts.append(packet.pts)
@@ -125,7 +128,7 @@ def scan_packets(container: Any, stream: Any) -> Scan:
     try:
         for packet in packets:
             scan.look(stream, packet, may_lie)
-            scan.add(packet)
+            scan.add(stream.codec_context.name, packet)
     except av.error.FFmpegError as error:
         logger.debug("reading %s stopped at packet %d: %s", container.name, scan.packets, error)
         scan.broke_off = True

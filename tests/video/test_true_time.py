@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from make_videos import read_number, write_video
@@ -17,6 +18,7 @@ from apollo.video import budget
 from apollo.video.clips import plan_clips
 from apollo.video.clock import Continuous, filled_in
 from apollo.video.reader import Video, probe
+from apollo.video.scan import Scan
 
 VARYING = {
     "screen",
@@ -192,6 +194,26 @@ def test_a_track_that_appears_midway_ends_nothing(format: str) -> None:
     container = SimpleNamespace(format=SimpleNamespace(name=format), demux=demux)
     packets = Continuous(container, SimpleNamespace(time_base=TICK))
     assert [packet.pts for packet in packets] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("codec", "count"), [("dirac", 2), ("h264", 3)])
+def test_a_packet_that_only_marks_the_end_is_no_frame(codec: str, count: int) -> None:
+    """Row 33: Dirac in transport streams has one."""
+
+    class Packet(bytes):
+        is_discard = is_corrupt = False
+        is_keyframe = True
+        duration = 1
+
+        def has_sidedata(self, _: str) -> bool:
+            return False
+
+    scan = Scan()
+    for number, content in enumerate((b"BBCD\x44", b"BBCD\x44", b"BBCD\x10\0\0\0\0")):
+        packet: Any = Packet(content)
+        packet.pts = packet.dts = number
+        scan.add(codec, packet)
+    assert (scan.packets, len(scan.pts)) == (3, count)
 
 
 @pytest.mark.parametrize(
