@@ -10,6 +10,7 @@ parameters stop asking for gradients as soon as an adapter is put on.
 from __future__ import annotations
 
 import logging
+import uuid
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -150,7 +151,7 @@ def load_adapter(model: ApolloForCausalLM, folder: str | Path, name: str | None 
     name = name or files.folder.resolve().name
     attached = _attach(model, files.config, name, own, is_trainable=False)
     attached.digest = digest
-    _update_vision_key(model)
+    _update_keys(model)
     set_peft_model_state_dict(model, tensors, adapter_name=attached.key)
     return name
 
@@ -169,7 +170,7 @@ def switch(model: ApolloForCausalLM, name: str | None) -> None:
         if attached is not None:
             layer.set_adapter([attached.key], inference_mode=not attached.is_trainable)
     _attachments(model).active = name
-    _update_vision_key(model)
+    _update_keys(model)
 
 
 def merge(model: ApolloForCausalLM, name: str | None = None) -> None:
@@ -199,9 +200,10 @@ def merge(model: ApolloForCausalLM, name: str | None = None) -> None:
         owner, _, child = path.rpartition(".")
         setattr(model.get_submodule(owner), child, layer.get_base_layer())
     del model.peft_config
-    model.vision_key = ""
     model.requires_grad_(True)
     model.adapters = model.source_folder = None
+    model.merged_key += f" merged {attached.key} {attached.digest or uuid.uuid4().hex}"
+    _update_keys(model)
 
 
 # ---- putting it on -----------------------------------------------------------------------
@@ -274,15 +276,20 @@ def _check_tensors(
             )
 
 
-def _update_vision_key(model: ApolloForCausalLM) -> None:
-    """Visual tokens differ by the adapter in use, if it changes how clips are seen.
+def _update_keys(model: ApolloForCausalLM) -> None:
+    """What is kept of earlier answers was computed by one adapter: says by which.
 
-    An adapter that is still being trained keeps its key while its weights change.
+    The weights of an adapter that did not come from a file may still change: nothing is kept then.
     """
     name = active_adapter(model)
     used = None if name is None else _attached(model, name)
-    changes_vision = used is not None and set(used.config.targets) != {"llm"}
-    model.vision_key = f"{used.key} {used.digest}" if used and changes_vision else ""
+    if used is None:
+        model.adapter_key = model.vision_key = model.merged_key
+        return
+    key = f"{model.merged_key} {used.key} {used.digest}" if used.digest else None
+    model.adapter_key = key
+    changes_vision = set(used.config.targets) != {"llm"}
+    model.vision_key = key if changes_vision else model.merged_key
 
 
 def _attachments(model: ApolloForCausalLM) -> _Attachments:

@@ -69,7 +69,10 @@ class ApolloForCausalLM(PretrainedApollo):
         self.quantization: str | None = None
         self.source_folder: Path | None = None  # folder of the weights; None once they changed
         self.adapters: Any = None  # apollo.adapters keeps here what it put on the model
-        self.vision_key = ""  # cache key: adapter weights that affect visual tokens
+        # which adapters computed visual tokens, and keys and values; None: nothing is kept of them
+        self.vision_key: str | None = ""
+        self.adapter_key: str | None = ""
+        self.merged_key = ""  # adapters that are part of the weights now
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

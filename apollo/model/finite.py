@@ -1,8 +1,8 @@
 """Numbers that are none: weights are looked at once, an answer's scores at every token.
 
 In:  a tensor.   Out: whether all of it is finite, or a `ModelError`.
-Odd: the scores of a token are only looked at when the next one is computed. By then the device has
-them, so nothing waits; the first token and the last are looked at at once.
+Odd: on a GPU the scores of a token are only looked at when the next one is computed. By then the
+device has them, so nothing waits; the first token and the last are looked at at once.
 """
 
 from __future__ import annotations
@@ -40,8 +40,12 @@ class FiniteScores(LogitsProcessor):
         self.largest: Tensor | None = None  # score of the newest token; NaN if any is NaN
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        before, self.largest = self.largest, scores.max()
-        self._check(self.largest if before is None else before)
+        largest = scores.max()
+        if scores.device.type == "cpu":  # nothing to wait for
+            self._check(largest)
+            return scores
+        before, self.largest = self.largest, largest
+        self._check(largest if before is None else before)
         return scores.nan_to_num(nan=0.0, neginf=-math.inf)  # tokens may be ruled out by -inf
 
     def check_last(self) -> None:

@@ -11,27 +11,21 @@ import contextvars
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from transformers import (
-    LogitsProcessor,
-    LogitsProcessorList,
-    StoppingCriteria,
-    StoppingCriteriaList,
-    TemperatureLogitsWarper,
-    TextIteratorStreamer,
-    TopPLogitsWarper,
-)
 
 from apollo.model.causal_lm import ApolloForCausalLM
+from apollo.model.pieces import Pieces
+from apollo.model.prefix import Prefixes, marks_of
+from apollo.model.sampling import logits_processors
 from apollo.settings import Generation
 
 HEARTBEAT_S = 0.1
-GREEDY_BELOW = 1e-5  # temperature; scores divided by less are beyond float32
 _stop_of_thread = threading.local()
 
 
@@ -47,6 +41,7 @@ class Pace:
     num_tokens: int = 0
     first_token_s: float = 0.0  # after `began_s`
     last_token_s: float = 0.0
+    num_reused: int = 0  # tokens of the prompt that were not computed again
 
     def note(self, num_tokens: int) -> None:
         self.last_token_s = time.monotonic() - self.began_s
@@ -61,64 +56,8 @@ class Pace:
         return (self.num_tokens - 1) / took_s if took_s > 0 else 0.0
 
 
-class _PacedStreamer(TextIteratorStreamer):
-    """Notes when tokens come."""
-
-    def __init__(self, pace: Pace, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.pace = pace
-
-    def put(self, value: Any) -> None:
-        if value.numel():  # the prompt comes first, and is empty: it went in as embeddings
-            self.pace.note(value.numel())
-        super().put(value)
-
-
-class _StopWhenSet(StoppingCriteria):
-    """Ends generation after the current token."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self.stop = stop
-
-    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        return torch.full((len(input_ids),), self.stop.is_set(), device=input_ids.device)
-
-
-class GumbelSampling(LogitsProcessor):
-    """Samples from the softmax by making the argmax random, with a generator of its own.
-
-    argmax(scores + Gumbel noise) is a draw from softmax(scores). The global random state stays
-    untouched, so a seeded answer is repeatable whatever else runs in the process.
-    """
-
-    def __init__(self, seed: int | None, device: torch.device) -> None:
-        self.generator = torch.Generator(device)
-        if seed is None:
-            self.generator.seed()
-        else:
-            self.generator.manual_seed(seed)
-
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
-        # an exponential draw's negative logarithm is Gumbel noise; no copy leaves the device
-        drawn = torch.empty_like(scores, dtype=torch.float32).exponential_(generator=self.generator)
-        return scores.float() - drawn.clamp_min(torch.finfo(torch.float32).tiny).log()
-
-
-def logits_processors(generation: Generation, device: torch.device) -> LogitsProcessorList:
-    """Temperature 0 is greedy: nothing to do."""
-    if generation.temperature < GREEDY_BELOW:
-        return LogitsProcessorList()
-    return LogitsProcessorList(
-        [
-            TemperatureLogitsWarper(float(generation.temperature)),
-            TopPLogitsWarper(float(generation.top_p)),
-            GumbelSampling(generation.seed, device),
-        ]
-    )
-
-
 def watch_layers(model: ApolloForCausalLM) -> None:
-    """Lets a stop take effect between two layers, also while a long prompt is being read.
+    """Lets a stop take effect between two layers, while a long prompt is read and between tokens.
 
     A model is watched once, however often this is called.
     """
@@ -139,21 +78,24 @@ def stream_text(
     visual_tokens: Tensor | None,
     generation: Generation,
     pace: Pace | None = None,
+    prefixes: Prefixes | None = None,
+    clip_keys: Sequence[Hashable] = (),
 ) -> Iterator[str]:
     """Pieces of the answer; "" is a heartbeat. Closing the iterator ends the generation.
 
     ids: the prompt (S,), with one slot per row of `visual_tokens` (N*K, D).
-    `pace` is told of every token.
+    `pace` is told of every token. `prefixes` gives the beginning that was computed before, and
+    keeps what is computed now; `clip_keys` say which clips the slots stand for.
     """
     stop = threading.Event()
     failure: list[BaseException] = []
-    streamer = _PacedStreamer(
-        pace or Pace(),
-        model.tokenizer,
-        timeout=HEARTBEAT_S,
-        skip_special_tokens=True,
-    )
+    pace = pace or Pace()
+    streamer = Pieces(model.tokenizer, pace.note, timeout=HEARTBEAT_S)
     input_ids = torch.tensor([ids], device=model.device)  # (1, S)
+    marks, owner = marks_of(ids, clip_keys or [None]), model.adapter_key
+    cache = None
+    if prefixes is not None and prefixes.max_bytes and owner is not None:
+        cache, pace.num_reused = prefixes.start(owner, marks, model.llm.config)
 
     def run() -> None:
         _stop_of_thread.event = stop
@@ -164,11 +106,11 @@ def stream_text(
                 do_sample=False,
                 max_new_tokens=generation.max_new_tokens,
                 logits_processor=logits_processors(generation, model.device),
-                stopping_criteria=StoppingCriteriaList([_StopWhenSet(stop)]),
                 streamer=streamer,
+                **({} if cache is None else {"cache": cache}),
             )
         except Stopped:
-            streamer.on_finalized_text("", stream_end=True)
+            streamer.end()
         except BaseException as error:
             failure.append(error)
             streamer.on_finalized_text("", stream_end=True)
@@ -187,5 +129,8 @@ def stream_text(
     finally:
         stop.set()
         thread.join()
+        if cache is not None and not failure:
+            assert prefixes is not None
+            prefixes.keep(owner, np.append(marks, np.array(streamer.ids, np.int64)), cache)
     if failure:
         raise failure[0]
