@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from apollo.adapters import lora as adapters
 from apollo.catalog import ModelCard, card_of
+from apollo.constants import X_TOKEN_INDEX
 from apollo.errors import AdapterError, PromptError, SettingError
 from apollo.events import (
     Done,
@@ -34,29 +35,40 @@ from apollo.events import (
     Text,
 )
 from apollo.model import hub
-from apollo.model.causal_lm import ApolloForCausalLM, Pixels
+from apollo.model.causal_lm import ApolloForCausalLM
+from apollo.model.clip_cache import ClipCache
+from apollo.model.clip_store import ClipStore, default_folder
 from apollo.model.device import best_dtype, pick_device
-from apollo.model.generation import Pace, stream_text, watch_layers
-from apollo.model.prompt import Message, build_prompt, check_messages, tokenize
-from apollo.model.token_cache import TokenCache
-from apollo.model.visual_tokens import Selection, Viewer
+from apollo.model.fitting import Fitting
+from apollo.model.generation import Pace, prefill, stream_text, watch_layers
+from apollo.model.prefix import Prefixes
+from apollo.model.prompt import Message, check_messages
+from apollo.model.visual_tokens import Selection, Viewer, encoder_digest
+from apollo.reading import ReadAhead, Readings
 from apollo.settings import Generation, Sampling
 from apollo.terminal import check_extra
 from apollo.video.clips import Clip
 from apollo.video.reader import Video
+from apollo.vision.clip_pixels import ClipPixels
 
 log = logging.getLogger(__name__)
 
 
 class Apollo:
-    """A loaded model. Safe to use from several threads; it keeps nothing of a conversation."""
+    """A loaded model. Safe to use from several threads.
+
+    `cache` holds the visual tokens of clips, `prefixes` what the LLM computed for prompts: both
+    are shared by content and bounded. Set `max_bytes` of either to 0 to switch it off.
+    """
 
     def __init__(self, model: ApolloForCausalLM, card: ModelCard) -> None:
         self.model = model
         self.card = card
         self.name = card.name
-        self.cache = TokenCache()
+        self.cache = ClipCache()
+        self.prefixes = Prefixes(model.device)
         self._viewer = Viewer(model, self.cache)
+        self._readings = Readings(self._viewer, self.cache, lambda: self._answers > 0)
         self._answers = 0  # being written
         self._answers_lock = threading.Lock()
         watch_layers(model)
@@ -89,6 +101,7 @@ class Apollo:
     @contextlib.contextmanager
     def _no_answer(self) -> Iterator[None]:
         """Later tokens of an answer must not come from another adapter than the first."""
+        self._readings.cancel()
         with self._answers_lock:
             if self._answers:
                 raise AdapterError(
@@ -110,15 +123,16 @@ class Apollo:
     # ---- what the model will see ---------------------------------------------------------
 
     def clips(self, video: str | os.PathLike[str], sampling: Sampling = Sampling()) -> list[Clip]:
-        """The planned clips with their times; nothing is decoded.
+        """The planned clips with their times; nothing is decoded to be shown to the model.
 
-        A long conversation may leave room for fewer; `Done` then carries a note.
+        They do not depend on the conversation. One that leaves no room for all of them leaves
+        some out of the prompt; `Done` then carries a note.
 
         Raises:
             VideoError: the file is missing, not a video, or the range is not in it.
         """
         with Video(video) as opened:
-            return self._viewer.plan(opened.info, sampling)
+            return list(self._viewer.planned(opened, sampling))
 
     def frames(
         self, video: str | os.PathLike[str], sampling: Sampling = Sampling(), height_px: int = 96
@@ -152,9 +166,14 @@ class Apollo:
                 video, question, image=image, sampling=sampling, generation=generation
             ) as prepared,
         ):
-            for event in self.respond(prepared.request, prepared.pixels(), pace):
+            if prepared.video is not None and (total := prepared.request.clips_to_encode):
+                with self._readings.of(prepared) as progress, _memory_errors():
+                    yield Reading(0, total)
+                    for done in progress:
+                        yield Reading(done, total)
+            for event in self.respond(prepared.completed(), prepared.pixels(), pace):
                 if isinstance(event, Encoded):
-                    self.remember(prepared.request, event.tokens, prepared.nameless_warning)
+                    prepared.keep(event.tokens)
                 elif isinstance(event, Done):
                     yield Done(prepared.noted(event.stats))
                 else:
@@ -182,6 +201,29 @@ class Apollo:
         """The whole answer."""
         return "".join(self.stream(video, question, **settings)).strip()
 
+    def read_ahead(
+        self, video: str | os.PathLike[str], sampling: Sampling = Sampling()
+    ) -> ReadAhead:
+        """Reads a video in the background, before anybody asks about it.
+
+        A question with this sampling joins it, whatever it has reached. It rests while other
+        answers are written. One video is read ahead at a time; the next one ends it.
+
+        Raises:
+            VideoError: the file cannot be used.
+        """
+        with self.prepare(video, "?", sampling=sampling) as prepared:
+            return self._readings.ahead(prepared, self._read_prompt)
+
+    def _read_prompt(self, prepared: Prepared, check: Callable[[], None]) -> None:
+        """Computes what every question about the video begins with."""
+        request = prepared.completed()
+        last_slot = len(request.ids) - 1 - request.ids[::-1].index(X_TOKEN_INDEX)
+        assert request.kept is not None  # a video has clips
+        rows = request.kept.flatten(0, 1)  # (N, K, D) -> (N*K, D)
+        ids, keys = request.ids[: last_slot + 1], request.selection.keys
+        prefill(self.model, ids, rows, self.prefixes, keys, check)
+
     # ---- the two halves of asking --------------------------------------------------------
 
     def prepare(
@@ -204,36 +246,33 @@ class Apollo:
         check_messages(messages)
         if video is not None and image is not None:
             raise PromptError("A question takes a video or an image, not both; leave one out.")
-
-        def ids_with(block: str | None) -> list[int]:
-            prompt = build_prompt(messages, block, system_prompt=generation.system_prompt)
-            return tokenize(prompt, self.model.tokenizer)
-
+        fitting = Fitting(self._viewer, messages, generation)
         opened: Video | None = None
-        selection = Selection()
-        pixels: Iterable[Pixels] = ()
+        pixels: Iterable[ClipPixels] = ()
         with contextlib.ExitStack() as when_it_fails:
             if video is not None:
                 opened = when_it_fails.enter_context(Video(video, max_read_s=sampling.max_read_s))
-                selection = self._viewer.select(
-                    opened,
-                    sampling,
-                    lambda block: len(ids_with(block)),
-                    self.model.config.max_context_tokens - generation.max_new_tokens,
-                )
-                pixels = self._viewer.pixels(opened, selection.clips)
+                fitted = fitting.about(opened, sampling)
             elif image is not None:
                 selection, picture = self._viewer.picture(image)
-                pixels = [picture]
-            ids = ids_with(selection.block)
-            self._check_length(len(ids), generation)  # before the video is read for nothing
-            tokens = self.cache.get(selection.key) if selection.num_clips else None
+                pixels = [ClipPixels(picture, (0,))]
+                fitted = fitting.plain(selection)
+            else:
+                fitted = fitting.plain(Selection())
             when_it_fails.pop_all()
-        known = self.cache.warning(selection.key) if tokens is not None else None
-        return Prepared(Request(ids, generation, selection, tokens), pixels, opened, known)
+        selection = fitted.selection
+        found = {place: self.cache.get(key) for place, key in enumerate(selection.keys)}
+        clips = {place: clip for place, clip in found.items() if clip is not None}
+        missing = tuple(place for place in found if place not in clips)
+        if opened is not None:
+            wanted = [selection.clips[place] for place in missing]
+            pixels = self._viewer.pixels(opened, wanted, sampling.exact)
+        kept = torch.stack([clip.tokens for clip in clips.values()]) if clips else None  # (n, K, D)
+        request = Request(fitted.ids, generation, selection, kept, missing)
+        return Prepared(request, clips, self.cache, opened, pixels, sampling.exact)
 
     def respond(
-        self, request: Request, pixels: Iterable[Pixels], pace: Pace | None = None
+        self, request: Request, pixels: Iterable[ClipPixels] = (), pace: Pace | None = None
     ) -> Iterator[Event | Encoded]:
         """Encodes the pixels of `Prepared.pixels`, if the request needs them, and answers.
 
@@ -241,30 +280,26 @@ class Apollo:
             ApolloError: the answer cannot be computed.
         """
         pace = pace or Pace()
-        selection, tokens = request.selection, request.tokens
-        try:
+        selection = request.selection
+        encoded: list[Tensor] = []
+        with _memory_errors():
             if total := request.clips_to_encode:
                 yield Reading(0, total)
-                parts: list[Tensor] = []
                 for group in pixels:
-                    parts.append(self._viewer.encode(group))  # (n, K, D)
-                    yield Reading(sum(map(len, parts)), total)
-                tokens = torch.cat(parts)  # (N, K, D)
-                yield Encoded(tokens.cpu())
+                    encoded.append(self._viewer.encode(group.pixels))  # (n, K, D)
+                    yield Encoded(encoded[-1].cpu())
+                    yield Reading(sum(map(len, encoded)), total)
+            tokens = request.visual_tokens(encoded)
             rows = None if tokens is None else tokens.flatten(0, 1)  # (N, K, D) -> (N*K, D)
-            for piece in stream_text(self.model, request.ids, rows, request.generation, pace):
+            for piece in self._pieces(request, rows, pace):
                 yield Text(piece)
-        except torch.OutOfMemoryError as error:
-            raise SettingError(
-                "The model ran out of memory; read fewer clips (max_clips), a shorter part of the "
-                "video, or choose a smaller model."
-            ) from error
         yield Done(
             Stats(
                 clips=len(selection.clips),
                 covered_s=selection.covered_s,
-                reused_visual_tokens=request.tokens is not None,
+                reused_visual_tokens=bool(selection.num_clips and not request.missing),
                 prompt_tokens=len(request.ids),
+                reused_prompt_tokens=pace.num_reused,
                 answer_tokens=pace.num_tokens,
                 first_token_s=pace.first_token_s,
                 tokens_per_s=pace.tokens_per_s,
@@ -272,19 +307,32 @@ class Apollo:
             )
         )
 
-    def remember(self, request: Request, tokens: Tensor, warning: str | None = None) -> None:
-        """Keeps the visual tokens (N, K, D) that `respond` made, for later questions, and what
-        was missing in the video."""
-        self.cache.put(request.selection.key, tokens, warning)
-
-    def _check_length(self, num_tokens: int, generation: Generation) -> None:
-        limit = self.model.config.max_context_tokens
-        if num_tokens + generation.max_new_tokens > limit:
-            raise PromptError(
-                f"The conversation takes {num_tokens} tokens and the answer may take "
-                f"{generation.max_new_tokens}, but the model holds {limit}; start a new "
-                "conversation, ask a shorter question or allow a shorter answer."
+    def _pieces(self, request: Request, rows: Tensor | None, pace: Pace) -> Iterator[str]:
+        """The answer; where memory runs out, once more without what is kept of earlier ones."""
+        keys = request.selection.keys
+        try:
+            yield from stream_text(
+                self.model, request.ids, rows, request.generation, pace, self.prefixes, keys
             )
+            return
+        except torch.OutOfMemoryError:
+            if pace.num_tokens:
+                raise
+        self.prefixes.clear()
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        yield from stream_text(self.model, request.ids, rows, request.generation, pace)
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise SettingError(
+            "The model ran out of memory; read fewer clips (max_clips), a shorter part of the "
+            "video, or choose a smaller model."
+        ) from error
 
 
 def load(
@@ -323,6 +371,8 @@ def load(
         attn_implementation=attn_implementation,
     )
     apollo = Apollo(model, card)
+    if (clips_folder := default_folder()) is not None:
+        apollo.cache.store = ClipStore(clips_folder, encoder_digest(model))
     if adapter is not None:
         apollo.load_adapter(adapter)
     return apollo

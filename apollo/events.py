@@ -6,16 +6,18 @@ Out: of `Apollo.respond` and `Apollo.events`, in order: `Reading`..., `Text`...,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from apollo.model.causal_lm import Pixels
+from apollo.model.clip_cache import ClipCache, EncodedClip
 from apollo.model.visual_tokens import Selection
 from apollo.settings import Generation
+from apollo.video.decoding import damage_sentence
 from apollo.video.reader import Video
+from apollo.vision.clip_pixels import ClipPixels
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,15 @@ class Stats:
 
     clips: int
     covered_s: float
-    reused_visual_tokens: bool
+    reused_visual_tokens: bool  # none of the clips had to be encoded
     prompt_tokens: int
+    reused_prompt_tokens: int  # of them, those that were computed for an earlier question
     answer_tokens: int
     first_token_s: float
     tokens_per_s: float
+    files_opened: int = 0
+    frames_decoded: int = 0
+    clips_encoded: int = 0
     note: str | None = None  # for the person: clips were left out, or the video is damaged
 
 
@@ -56,13 +62,12 @@ class Done:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The visual tokens (N, K, D) that `respond` had to make, on the CPU, to be kept."""
+    """Visual tokens (n, K, D) that `respond` had to make, on the CPU, to be kept."""
 
     tokens: Tensor
 
 
 Event = Reading | Text | Done
-NAME = "\0"  # stands for the name of a file, and is in none
 
 
 @dataclass(frozen=True)
@@ -72,55 +77,108 @@ class Request:
     ids: list[int]  # the prompt (S,), with one slot per visual token
     generation: Generation
     selection: Selection
-    tokens: Tensor | None = None  # (N, K, D) on the CPU, when they were kept
+    kept: Tensor | None = None  # visual tokens (n, K, D) of the clips that were kept
+    missing: tuple[int, ...] = ()  # places of the other clips, in order
 
     @property
     def clips_to_encode(self) -> int:
-        return 0 if self.tokens is not None else self.selection.num_clips
+        return len(self.missing)
+
+    def visual_tokens(self, encoded: list[Tensor]) -> Tensor | None:
+        """All visual tokens (N, K, D), given those (n, K, D) of the missing clips in groups."""
+        parts = [*([] if self.kept is None else [self.kept]), *encoded]
+        if not parts:
+            return None
+        tokens = torch.cat([part.to(parts[-1].device) for part in parts])  # (N, K, D), kept first
+        is_missing = torch.zeros(len(tokens), dtype=torch.bool)
+        is_missing[list(self.missing)] = True
+        order = torch.argsort(torch.argsort(is_missing.int(), stable=True), stable=True)
+        return tokens[order.to(tokens.device)]
 
 
 class Prepared:
-    """A `Request` and the open video its pixels come from; a context manager."""
+    """A `Request`, and the video or picture its pixels come from; a context manager."""
 
     def __init__(
         self,
         request: Request,
-        pixels: Iterable[Pixels],
+        clips: dict[int, EncodedClip],
+        cache: ClipCache,
         video: Video | None,
-        known: str | None = None,
+        pixels: Iterable[ClipPixels] = (),
+        exact: bool = False,
     ) -> None:
+        """`clips` are those that were kept, by their places."""
         self.request = request
-        self._known = known  # what was missing when the kept tokens were made
+        self.video = video
+        self.exact = exact
+        self._owns_video = video is not None
+        self._clips = clips
+        self._cache = cache
         self._pixels = pixels
-        self._video = video
+        self._lost: list[int] = []  # frames, of each clip whose pixels were given
+        self._num_encoded = 0
 
-    def pixels(self) -> Iterator[Pixels]:
+    def pixels(self) -> Iterator[ClipPixels]:
         """uint8 pixels (n, ...) of the clips still to be encoded, one tensor a tower, in order."""
-        return iter(self._pixels if self.request.clips_to_encode else ())
+        if self.request.missing:
+            for group in self._pixels:
+                self._lost += group.lost
+                yield group
+
+    def keep(self, tokens: Tensor) -> None:
+        """Takes the visual tokens (n, K, D) of the next clips, for this and for later questions."""
+        for one in tokens:  # (K, D)
+            number = self._num_encoded
+            clip = EncodedClip(one.clone(), self._lost[number])
+            self.add(self.request.missing[number], clip)
+            self._cache.put(self.request.selection.keys[self.request.missing[number]], clip)
+            self._num_encoded += 1
+
+    def add(self, place: int, clip: EncodedClip) -> None:
+        """Takes a clip that somebody else encoded."""
+        self._clips[place] = clip
+
+    def give_video(self) -> Video:
+        """The video, which another closes from now on."""
+        assert self.video is not None and self._owns_video
+        self._owns_video = False
+        return self.video
+
+    def completed(self) -> Request:
+        """The request with the visual tokens of all clips, which have to be there."""
+        if not self._clips:
+            return self.request
+        clips = [self._clips[place] for place in range(self.request.selection.num_clips)]
+        return replace(self.request, kept=torch.stack([c.tokens for c in clips]), missing=())
 
     def noted(self, stats: Stats) -> Stats:
-        """With what is wrong with the video, which is only known once it has been read."""
-        return replace(stats, note=" ".join(filter(None, [stats.note, self.warning])) or None)
+        """With what reading took, and what is wrong with the video, which is only known then."""
+        stats = replace(
+            stats,
+            clips_encoded=self.request.clips_to_encode,
+            reused_visual_tokens=bool(self._clips) and not self.request.missing,
+            note=" ".join(filter(None, [stats.note, self.warning])) or None,
+        )
+        if self.video is None:
+            return stats
+        read = self.video.num_opens, self.video.num_frames_read
+        return replace(stats, files_opened=read[0], frames_decoded=read[1])
 
     @property
     def warning(self) -> str | None:
-        """What is wrong with the video; known once it has been read, now or for the kept tokens."""
-        if self._video is None:
+        """What is wrong with the video, as far as it has been read, now or for earlier answers."""
+        if self.video is None:
             return None
-        if self._known is not None:
-            return self._known.replace(NAME, os.path.basename(self._video.info.path))
-        return self._video.warning
-
-    @property
-    def nameless_warning(self) -> str | None:
-        """The same to be kept: who brings the same bytes may have named the file otherwise."""
-        if self._video is None or self._video.warning is None:
-            return None
-        return self._video.warning.replace(os.path.basename(self._video.info.path), NAME)
+        warnings = [self.video.index_warning]
+        if num_lost := sum(clip.num_lost for clip in self._clips.values()):
+            asked = sum(len(set(clip.frame_ids)) for clip in self.request.selection.clips)
+            warnings.append(damage_sentence(self.video.name, num_lost, asked))
+        return " ".join(filter(None, warnings)) or None
 
     def __enter__(self) -> Prepared:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._video is not None:
-            self._video.close()
+        if self.video is not None and self._owns_video:
+            self.video.close()

@@ -11,7 +11,7 @@ import contextvars
 import queue
 import threading
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ from apollo.model.sampling import logits_processors
 from apollo.settings import Generation
 
 HEARTBEAT_S = 0.1
-_stop_of_thread = threading.local()
+_of_thread = threading.local()  # `check`: raises what ends the work of the thread
 
 
 class Stopped(Exception):
@@ -67,9 +67,39 @@ def watch_layers(model: ApolloForCausalLM) -> None:
 
 
 def _raise_if_stopped(module: Any, inputs: Any) -> None:
-    stop = getattr(_stop_of_thread, "event", None)
-    if stop is not None and stop.is_set():
-        raise Stopped
+    check = getattr(_of_thread, "check", None)
+    if check is not None:
+        check()
+
+
+def prefill(
+    model: ApolloForCausalLM,
+    ids: list[int],
+    visual_tokens: Tensor,
+    prefixes: Prefixes,
+    clip_keys: Sequence[Hashable],
+    check: Callable[[], None],
+) -> None:
+    """Computes the beginning of prompts (S,) that will come, and keeps it in `prefixes`.
+
+    `check` is called before every layer; what it raises ends the work.
+    """
+    marks, owner = marks_of(ids, clip_keys), model.adapter_key
+    cache, known = prefixes.start(owner, marks, model.llm.config)
+    if cache is None or owner is None or not prefixes.max_bytes or known == len(ids) - 1:
+        return
+    input_ids = torch.tensor([ids], device=model.device)  # (1, S)
+    mask = torch.ones_like(input_ids)
+    _of_thread.check = check
+    try:
+        with torch.no_grad():
+            embeddings, mask, _ = model.merge(input_ids, [visual_tokens], mask)  # (1, S, D)
+            model.llm.get_decoder()(
+                inputs_embeds=embeddings[:, known:], attention_mask=mask, cache=cache
+            )
+    finally:
+        _of_thread.check = None
+    prefixes.keep(owner, marks, cache)
 
 
 def stream_text(
@@ -97,8 +127,12 @@ def stream_text(
     if prefixes is not None and prefixes.max_bytes and owner is not None:
         cache, pace.num_reused = prefixes.start(owner, marks, model.llm.config)
 
+    def check() -> None:
+        if stop.is_set():
+            raise Stopped
+
     def run() -> None:
-        _stop_of_thread.event = stop
+        _of_thread.check = check
         try:
             model.generate(
                 input_ids,

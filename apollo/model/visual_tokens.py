@@ -9,6 +9,7 @@ second, because a closed iterator stops the work between two groups.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ FRAMES_PER_IMAGE = 4  # an image goes down the video path, repeated (docs/origin
 # takes seconds, and a stop takes effect between two groups.
 MOST_AT_ONCE = 8
 CPU_FLOP_AT_ONCE = 10e9  # about 0.2 s of two cores
+DIGEST_VALUES = 4096  # of each tensor that are looked at
 RESERVED_SHARE, MOST_RESERVED = 1 / 4, 2048  # of the context, in tokens
 
 
@@ -239,3 +241,19 @@ def clips_at_once(model: ApolloForCausalLM) -> int:
     patches = towers.num_steps * towers.grid**2  # of a clip
     flop = 2 * patches * sum(weight.numel() for weight in towers.parameters())
     return max(1, min(int(CPU_FLOP_AT_ONCE / flop), MOST_AT_ONCE, model.config.encode_batch_size))
+
+
+def encoder_digest(model: ApolloForCausalLM) -> str:
+    """A digest of all that makes visual tokens of pixels, but for adapters."""
+    config = model.config
+    towers = [config.tower_config(name) for name in config.tower_names]
+    about = [config.tower_names, towers, config.mm_connector_cfg, config.mm_vision_select_layer]
+    digest = hashlib.blake2b(json.dumps(about, sort_keys=True, default=str).encode())
+    digest.update(f"{model.dtype} {model.device.type}".encode())
+    for part in (model.vision_tower, model.mm_connector):
+        for name, tensor in sorted(part.state_dict().items()):
+            flat = tensor.detach().reshape(-1)
+            step = max(1, len(flat) // DIGEST_VALUES)  # training changes nearly all values
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(flat[::step].float().cpu().numpy())
+    return digest.hexdigest()
