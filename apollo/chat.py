@@ -118,7 +118,7 @@ class Apollo:
             VideoError: the file is missing, not a video, or the range is not in it.
         """
         with Video(video) as opened:
-            return self._viewer.plan(opened.info, sampling)
+            return self._viewer.choose(opened, sampling)
 
     def frames(
         self, video: str | os.PathLike[str], sampling: Sampling = Sampling(), height_px: int = 96

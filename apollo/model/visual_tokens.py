@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from apollo.model.causal_lm import ApolloForCausalLM, Pixels
 from apollo.model.prompt import image_block, video_block
 from apollo.model.token_cache import TokenCache
 from apollo.settings import Sampling
+from apollo.video.choice import varied_clips
 from apollo.video.clips import Clip, clip_budget, plan_clips
 from apollo.video.info import VideoInfo
 from apollo.video.picture import read_image
@@ -62,6 +63,14 @@ class Viewer:
         budget = clip_budget(config.max_context_tokens, config.tokens_per_clip)
         return self._planned(info, sampling, min(budget, max_clips or budget))
 
+    def choose(self, video: Video, sampling: Sampling, max_clips: int | None = None) -> list[Clip]:
+        """As many clips as `plan` gives, those that `sampling.choose` wants."""
+        clips = self.plan(video.info, sampling, max_clips)
+        if sampling.choose == "uniform":
+            return clips
+        every = self._planned(video.info, replace(sampling, max_clips=None), None)
+        return varied_clips(video, every, len(clips))
+
     def _planned(self, info: VideoInfo, sampling: Sampling, max_clips: int | None) -> list[Clip]:
         limits = [limit for limit in (sampling.max_clips, max_clips) if limit]
         return plan_clips(
@@ -83,7 +92,7 @@ class Viewer:
 
         One clip is always selected, whether it fits or not.
         """
-        clips = self.plan(video.info, sampling)
+        clips = self.choose(video, sampling)
         while True:
             selection = self.selection(video, clips, sampling)
             assert selection.block is not None
@@ -91,7 +100,7 @@ class Viewer:
             if num_tokens <= room or len(clips) == 1:
                 return selection
             fewer = min(len(clips) - 1, int(len(clips) * room / num_tokens))
-            clips = self.plan(video.info, sampling, max(1, fewer))
+            clips = self.choose(video, sampling, max(1, fewer))
 
     def selection(self, video: Video, clips: Sequence[Clip], sampling: Sampling) -> Selection:
         """These clips of the video."""
@@ -119,6 +128,11 @@ class Viewer:
             return None
         if len(clips) == 1:
             return "The video is long, so only 1 clip of it could be read."
+        if sampling.choose == "varied":
+            return (
+                f"The video is long, so only {len(clips)} clips of it could be read, those that "
+                "cover what changes."
+            )
         gap_s = clips[1].start_s - clips[0].start_s
         return (
             f"The video is long, so only {len(clips)} clips of it could be read, one every "
@@ -175,7 +189,7 @@ class Viewer:
         if height_px < 1:
             raise SettingError(f"height_px is {height_px}; choose a height of at least 1 pixel.")
         with Video(video, max_read_s=sampling.max_read_s) as opened:
-            clips = self.plan(opened.info, sampling)
+            clips = self.choose(opened, sampling)
             for clip, frames in zip(clips, opened.read(clips), strict=True):
                 for frame_id, frame in zip(clip.frame_ids, frames, strict=True):
                     picture = Image.fromarray(frame)
