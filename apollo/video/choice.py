@@ -94,6 +94,8 @@ class _Choice:
         by_looks = (self._known[self._keys] + self._to_keys).min(0)
         new = np.minimum(1, np.minimum(by_path, by_looks))  # (N,)
         gap = np.abs(chosen[neighbours] - every).min(0) / self._spacing
+        gap[: chosen[0]] /= 2  # an end is as far as it would be from the middle between two
+        gap[chosen[-1] :] /= 2
         gain: np.ndarray = new + _GAP_WEIGHT * np.minimum(1, gap) - _CUT_WEIGHT * self._cuts
         gain[chosen] = -1
         return gain
@@ -101,7 +103,7 @@ class _Choice:
 
 def differences(looks: np.ndarray) -> np.ndarray:
     """(J, J) between looks: 0 is the same, 1 something else."""
-    flat = looks.reshape(len(looks), -1).astype(np.float32)  # (J, H*W*3)
+    flat = looks.reshape(len(looks), -1).astype(np.float64)  # (J, H*W*3): exact
     squares = (flat * flat).sum(1)
     apart = np.maximum(0, squares[:, None] + squares - 2 * flat @ flat.T) / flat.shape[1]
     return np.minimum(1, np.sqrt(apart) / _OTHER_LEVELS)
@@ -109,28 +111,25 @@ def differences(looks: np.ndarray) -> np.ndarray:
 
 def change(survey: Survey) -> np.ndarray:
     """(F,) how much each frame differs from the one before; 1 is a cut."""
-    between = _change_by_size(survey)
-    path = np.cumsum(between)
+    cuts, motion = _change_between_keyframes(survey)
     seen = survey.seen
     by_looks = differences(survey.looks)[np.arange(len(seen) - 1), np.arange(1, len(seen))]
-    missing = by_looks - np.diff(path[seen])  # what the packets between two keyframes do not tell
-    between[seen[1:]] += np.maximum(0, missing)
-    return between
+    found = np.diff(np.cumsum(cuts)[seen])
+    cuts[seen[1:]] += np.maximum(0, by_looks - found)  # no cut before it: at the keyframe
+    return cuts + motion
 
 
-def _change_by_size(survey: Survey) -> np.ndarray:
-    """(F,) change as the sizes of the packets between keyframes tell it; 0 at keyframes."""
+def _change_between_keyframes(survey: Survey) -> tuple[np.ndarray, np.ndarray]:
+    """(F,) cuts and (F,) motion as the sizes of the packets tell them; 0 at keyframes."""
+    cuts, motion = np.zeros((2, len(survey.sizes)))
     others = np.flatnonzero(~survey.is_key)  # (M,)
-    found = np.zeros(len(survey.sizes))  # (F,)
-    if len(others) < _WINDOW:
-        return found
-    keys = np.flatnonzero(survey.is_key)
-    key_sizes = survey.sizes[keys]
-    place = np.searchsorted(keys, others)  # of the keyframe after each
-    around = np.clip([place - 1, place], 0, len(keys) - 1)  # (2, M)
-    part = survey.sizes[others] / np.maximum(1, key_sizes[around].min(0))  # (M,)
-    found[others] = np.maximum(_cuts(part), _motion(part))
-    return found
+    if len(others) >= _WINDOW:
+        keys = np.flatnonzero(survey.is_key)
+        place = np.searchsorted(keys, others)  # of the keyframe after each
+        around = keys[np.clip([place - 1, place], 0, len(keys) - 1)]  # (2, M)
+        part = survey.sizes[others] / np.maximum(1, survey.sizes[around].min(0))  # (M,)
+        cuts[others], motion[others] = _cuts(part), _motion(part)
+    return cuts, motion
 
 
 def _cuts(part: np.ndarray) -> np.ndarray:
