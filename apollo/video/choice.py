@@ -17,16 +17,14 @@ from apollo.video.clips import Clip
 from apollo.video.reader import Video
 from apollo.video.survey import Survey
 
-EVEN_SHARE = 0.5  # of the clips are spread evenly, whatever there is to see
-_OTHER_LEVELS = 24.0  # keyframes that differ by so many grey levels show something else
-_GAP_WEIGHT = 0.25  # of the distance to the next clip, beside that of what is new
-_CUT_WEIGHT = 0.1  # a clip with a change in it shows two things, each for a shorter time
+EVEN_SHARE = 1 / 3  # of the clips are spread evenly, whatever there is to see
+_OTHER_LEVELS = 32.0  # keyframes that differ by so many grey levels show something else
+_GAP_WEIGHT = 0.25  # of the largest distance in time, where 1 is that of a cut
 _CUT_SIZE = 0.25  # of a keyframe's size: a smaller packet is no new picture
 _CUT_RISE = 1.8  # times the packets around it
 _NEAR = 8  # frames
 _WINDOW = 12  # frames whose sizes are taken together: they alternate from frame to frame
-_MOTION_RISE = 2.0  # times the usual bytes of a window; less is chance
-_MOTION_WEIGHT = 0.5  # of a window in which very much moves
+_MOTION_RISE = 1.5  # times the usual bytes of a window; less is chance
 _LEAST_USUAL = 0.02  # of a keyframe's size; less is nothing
 
 
@@ -60,22 +58,18 @@ class _Choice:
 
     def __init__(self, candidates: Sequence[Clip], survey: Survey, count: int) -> None:
         path = np.cumsum(change(survey))  # (F,)
-        middles = np.array(
-            [clip.frame_ids[len(clip.frame_ids) // 2] for clip in candidates]
-        )  # (N,)
-        firsts = np.array([clip.frame_ids[0] for clip in candidates])
-        lasts = np.array([clip.frame_ids[-1] for clip in candidates])
+        middles = np.array([clip.frame_ids[len(clip.frame_ids) // 2] for clip in candidates])
         self._at = path[middles]  # (N,)
-        self._cuts = np.minimum(1, path[lasts] - path[firsts])  # (N,)
         last_key = len(survey.seen) - 1
         before = np.searchsorted(survey.seen, middles, side="right") - 1  # (N,)
         self._keys = np.clip([before, before + 1], 0, last_key)  # (2, N)
         self._to_keys = np.abs(path[survey.seen][self._keys] - self._at)  # (2, N)
         self._between = differences(survey.looks)  # (J, J)
         self._known = np.ones(last_key + 1)  # (J,) how far each keyframe is from what is chosen
-        self._spacing = len(candidates) / count
+        num_even = max(1, round(EVEN_SHARE * count))
+        self._farthest = len(candidates) / num_even / 2  # in clips, between two even ones
         self.chosen: list[int] = []
-        for which in _evenly(len(candidates), max(1, round(EVEN_SHARE * count))):
+        for which in _evenly(len(candidates), num_even):
             self._add(which)
         while len(self.chosen) < count:
             self._add(int(np.argmax(self._gain())))
@@ -93,10 +87,10 @@ class _Choice:
         by_path = np.abs(self._at[chosen[neighbours]] - self._at).min(0)
         by_looks = (self._known[self._keys] + self._to_keys).min(0)
         new = np.minimum(1, np.minimum(by_path, by_looks))  # (N,)
-        gap = np.abs(chosen[neighbours] - every).min(0) / self._spacing
+        gap = np.abs(chosen[neighbours] - every).min(0) / self._farthest
         gap[: chosen[0]] /= 2  # an end is as far as it would be from the middle between two
         gap[chosen[-1] :] /= 2
-        gain: np.ndarray = new + _GAP_WEIGHT * np.minimum(1, gap) - _CUT_WEIGHT * self._cuts
+        gain: np.ndarray = new + _GAP_WEIGHT * gap
         gain[chosen] = -1
         return gain
 
@@ -147,4 +141,4 @@ def _motion(part: np.ndarray) -> np.ndarray:
     means = np.add.reduceat(part, starts) / np.diff([*starts, len(part)])
     usual = max(_LEAST_USUAL, float(np.median(means)))
     rise = np.log2(np.maximum(means, usual) / usual / _MOTION_RISE).clip(0, 2) / 2
-    return np.repeat(_MOTION_WEIGHT * rise / _WINDOW, np.diff([*starts, len(part)]))
+    return np.repeat(rise / _WINDOW, np.diff([*starts, len(part)]))
