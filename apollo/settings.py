@@ -102,7 +102,7 @@ class Sampling(_Checked):
     max_read_s: float = _setting(1800.0, "give up if decoding takes longer, in seconds", 0.1, 1e6)
     choose: str = _setting(
         "uniform",
-        "of a video too long to be read whole: every n-th clip, or those that cover what changes",
+        "clips of a video too long to be read whole: uniform in time, or varied, where it changes",
         values=("uniform", "varied"),
     )
 
