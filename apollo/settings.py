@@ -18,8 +18,15 @@ MAX_SEED = 2**63 - 1  # what a torch generator takes
 LARGEST = sys.float_info.max
 
 
-def _setting(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
-    return field(default=default, metadata={"help": help, "low": low, "high": high})
+def _setting(
+    default: Any,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    values: tuple[str, ...] = (),
+) -> Any:
+    metadata = {"help": help, "low": low, "high": high, "values": values}
+    return field(default=default, metadata=metadata)
 
 
 def shown(value: Any) -> str:
@@ -56,14 +63,20 @@ class _Checked:
         for name, spec in self.__dataclass_fields__.items():
             kinds = {types[name], *typing.get_args(types[name])}
             if getattr(self, name) is not None or type(None) not in kinds:
-                self._check(name, kinds, spec.metadata["low"], spec.metadata["high"])
+                if spec.metadata["low"] is None:
+                    self._check_text(name, spec.metadata["values"])
+                else:
+                    self._check(name, kinds, spec.metadata["low"], spec.metadata["high"])
 
-    def _check(self, name: str, kinds: set[Any], low: float | None, high: float | None) -> None:
+    def _check_text(self, name: str, values: tuple[str, ...]) -> None:
         value = getattr(self, name)
-        if low is None:
-            if not isinstance(value, str):
-                raise SettingError(f"{name} is {value!r}, which is not text.")
-            return
+        if not isinstance(value, str):
+            raise SettingError(f"{name} is {value!r}, which is not text.")
+        if values and value not in values:
+            raise SettingError(f"{name} is {value!r}; choose {' or '.join(values)}.")
+
+    def _check(self, name: str, kinds: set[Any], low: float, high: float | None) -> None:
+        value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise SettingError(f"{name} is {value!r}, which is not a number.")
         if float not in kinds and not isinstance(value, int):
@@ -87,6 +100,11 @@ class Sampling(_Checked):
     start_s: float | None = _setting(None, "read from this second on", 0)
     end_s: float | None = _setting(None, "read up to this second", 0)
     max_read_s: float = _setting(1800.0, "give up if decoding takes longer, in seconds", 0.1, 1e6)
+    choose: str = _setting(
+        "uniform",
+        "clips of a video too long to be read whole: uniform in time, or varied, where it changes",
+        values=("uniform", "varied"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -30,6 +30,7 @@ from apollo.video.decoding import Damage, GoSlower, decode
 from apollo.video.display import fit_into
 from apollo.video.index import PacketIndex, read_index
 from apollo.video.info import VideoInfo
+from apollo.video.survey import Survey, survey_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ BACKENDS = ("auto", "decord")
 _CHUNK_BYTES = 1 << 20
 _indices: Recent[PacketIndex] = Recent(32)  # about 2 MB for an hour of video
 _digests: Recent[str] = Recent(1024)
+_surveys: Recent[Survey | None] = Recent(32)  # up to 4 MB for a long video
 
 
 class Video:
@@ -90,6 +92,15 @@ class Video:
         while chunk := content.read(_CHUNK_BYTES):
             digest.update(chunk)
         return digest.hexdigest()
+
+    def survey(self) -> Survey | None:
+        """What a cheap first pass over the file tells; None where none can be made.
+
+        Raises:
+            VideoError: the time for reading is used up.
+        """
+        make = lambda: survey_of(self._file, self._index, self._budget)  # noqa: E731
+        return _surveys.get(self._state, make)
 
     def tell(self) -> None:
         """Logs the warning; for callers that cannot hand it to a person."""
