@@ -318,6 +318,7 @@ class Apollo:
         except torch.OutOfMemoryError:
             if pace.num_tokens:
                 raise
+        pace.num_reused = 0
         self.prefixes.clear()
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()

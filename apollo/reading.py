@@ -153,7 +153,9 @@ class ClipReading:
                 if place < len(self._encoded):
                     break
                 if self.is_over:
-                    assert self.error is not None, "a reading that is waited for ends with its clips"
+                    assert self.error is not None, (
+                        "a reading that is waited for ends with its clips"
+                    )
                     raise self.error
                 yield None
             yield self._encoded[place]

@@ -63,10 +63,16 @@ class _Checked:
         for name, spec in self.__dataclass_fields__.items():
             kinds = {types[name], *typing.get_args(types[name])}
             if getattr(self, name) is not None or type(None) not in kinds:
-                if spec.metadata["low"] is None:
+                if bool in kinds:
+                    self._check_flag(name)
+                elif spec.metadata["low"] is None:
                     self._check_text(name, spec.metadata["values"])
                 else:
                     self._check(name, kinds, spec.metadata["low"], spec.metadata["high"])
+
+    def _check_flag(self, name: str) -> None:
+        if not isinstance(value := getattr(self, name), bool):
+            raise SettingError(f"{name} is {value!r}; choose True or False.")
 
     def _check_text(self, name: str, values: tuple[str, ...]) -> None:
         value = getattr(self, name)
@@ -105,6 +111,7 @@ class Sampling(_Checked):
         "clips of a video too long to be read whole: uniform in time, or varied, where it changes",
         values=("uniform", "varied"),
     )
+    exact: bool = _setting(False, "resize as the original did, to the bit; slower")
 
     def __post_init__(self) -> None:
         super().__post_init__()

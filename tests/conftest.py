@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import pytest
 import torch
 from paths import GOLDEN, TINY
 from safetensors.torch import load_file
+
+os.environ["APOLLO_CACHE"] = ""  # what one test reads is not there for another
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -176,9 +176,10 @@ def test_a_long_video_is_thinned_to_fit(apollo: Apollo, calls: Calls) -> None:
     planned = apollo.clips(LONG, dense)
     events = list(apollo.events(LONG, QUESTION, sampling=dense, generation=GREEDY))
     stats = events[-1].stats
-    assert 10 < stats.clips < len(planned) and stats.clips == len(calls.clips) == calls.encoded
+    assert 10 < stats.clips < 190 and stats.clips == len(calls.clips) == calls.encoded
+    assert calls.clips == planned
     limit = apollo.model.config.max_context_tokens
-    assert 0.8 * limit < stats.prompt_tokens + GREEDY.max_new_tokens <= limit
+    assert 0.7 * limit < stats.prompt_tokens < 0.8 * limit  # a quarter is for the conversation
     assert stats.note is not None
     assert stats.note.startswith(f"The video is long, so only {stats.clips} clips of it could be")
     assert calls.clips[-1].end_s > 90  # to its end
@@ -188,7 +189,7 @@ def test_a_long_video_is_thinned_to_fit(apollo: Apollo, calls: Calls) -> None:
 def test_a_conversation_that_is_too_long(apollo: Apollo, calls: Calls) -> None:
     long_question = "word " * 3000
     for video in (None, SHORT):
-        with pytest.raises(PromptError, match="but the model holds 2048; start a new") as error:
+        with pytest.raises(PromptError, match="but the model holds 2048; ask a shorter") as error:
             apollo.answer(video, long_question, generation=GREEDY)
         refusal(error)
     with pytest.raises(PromptError, match="the answer may take 8000"):

@@ -22,9 +22,9 @@ from apollo.data.choices import question_text
 from apollo.errors import PromptError, VideoError
 from apollo.evaluate.protocol import EvalProtocol
 from apollo.evaluate.question_file import Question
-from apollo.model.prompt import build_prompt, tokenize
+from apollo.model.fitting import Fitting
 from apollo.model.visual_tokens import Selection, Viewer
-from apollo.settings import Sampling
+from apollo.settings import Generation, Sampling
 from apollo.video.clips import Clip
 from apollo.video.reader import Video
 
@@ -79,47 +79,34 @@ class Answerer:
     # ---- what the model sees ---------------------------------------------------------------
 
     def _prompt(self, question: Question) -> _Prompt:
-        try:
-            block, tokens = self._visual(question)
-            ids = self._ids(question, block)
-        except (VideoError, PromptError) as error:
-            raise type(error)(f'Question "{question.id}": {error}') from error
-        limit = self.model.config.max_context_tokens
-        if len(ids) + self.protocol.max_new_tokens > limit:
-            raise PromptError(
-                f'Question "{question.id}" takes {len(ids)} tokens and its answer may take '
-                f"{self.protocol.max_new_tokens}, but the model holds {limit}; shorten it."
-            )
-        return _Prompt(ids, tokens)
-
-    def _ids(self, question: Question, block: str | None) -> list[int]:
         options = question.options
         text = question_text(question.question, options) if options else question.question
         messages = [{"role": "user", "content": text}]
-        return tokenize(build_prompt(messages, block), self.model.tokenizer)
+        fitting = Fitting(
+            self._viewer, messages, Generation(max_new_tokens=self.protocol.max_new_tokens)
+        )
+        try:
+            return self._visual(question, fitting)
+        except (VideoError, PromptError) as error:
+            raise type(error)(f'Question "{question.id}": {error}') from error
 
-    def _visual(self, question: Question) -> tuple[str | None, Tensor | None]:
-        """The text block of the video and its visual tokens (N*K, D); none without a video."""
+    def _visual(self, question: Question, fitting: Fitting) -> _Prompt:
+        """The prompt with what the protocol shows of the video; without one, the text alone."""
         if self.protocol.ablation == "text-only":
-            return None, None
+            return _Prompt(fitting.plain(Selection()).ids, None)
         sampling = Sampling(
             max_clips=self.protocol.max_clips, start_s=question.start_s, end_s=question.end_s
         )
         with Video(question.video) as video:
             if self.protocol.ablation == "centre-frame":
-                selection = self._centre_frame(video, sampling)
+                fitted = fitting.plain(self._centre_frame(video, sampling))
             else:
-                selection = self._viewer.select(
-                    video,
-                    sampling,
-                    lambda block: len(self._ids(question, block)),
-                    self.model.config.max_context_tokens - self.protocol.max_new_tokens,
-                )
+                fitted = fitting.about(video, sampling)
             if self.protocol.ablation == "grey":
-                tokens = self._grey_tokens(video, selection)
+                tokens = self._grey_tokens(video, fitted.selection)
             else:
-                tokens = self._viewer.tokens(video, selection)
-        return selection.block, tokens.flatten(0, 1)  # (N, K, D) -> (N*K, D)
+                tokens = self._viewer.tokens(video, fitted.selection)
+        return _Prompt(fitted.ids, tokens.flatten(0, 1))  # (N, K, D) -> (N*K, D)
 
     def _centre_frame(self, video: Video, sampling: Sampling) -> Selection:
         """One clip that is only the frame in the middle of the video, or of the range."""

@@ -124,5 +124,5 @@ class ClipStore:
 
 def _checksum(tokens: Tensor) -> str:
     digest = hashlib.blake2b(f"{tokens.dtype} {tuple(tokens.shape)}".encode(), digest_size=16)
-    digest.update(tokens.contiguous().reshape(-1).view(torch.uint8).numpy())
+    digest.update(tokens.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -93,7 +93,7 @@ def prefill(
     _of_thread.check = check
     try:
         with torch.no_grad():
-            embeddings, mask, _ = model.merge(input_ids, [visual_tokens], mask)  # (1, S, D)
+            embeddings, _, _ = model.merge(input_ids, [visual_tokens])  # (1, S, D)
             model.llm.get_decoder()(
                 inputs_embeds=embeddings[:, known:], attention_mask=mask, cache=cache
             )

@@ -59,4 +59,5 @@ class Pieces(TextIteratorStreamer):
         return self._decoded(self.ids[self._begin :])[len(before) :]
 
     def _decoded(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+        tokenizer: Any = self.tokenizer
+        return tokenizer.decode(ids, skip_special_tokens=True)

@@ -49,7 +49,7 @@ def marks_of(ids: Sequence[int], clip_keys: Sequence[Hashable]) -> np.ndarray:
     return marks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Entry:
     owner: Hashable  # which weights computed it
     marks: np.ndarray  # (S,)
@@ -90,7 +90,8 @@ class Prefixes:
             entry = known[lengths.index(length)]
             self._entries.remove(entry)
             self._entries.append(entry)
-        for layer, (keys, values) in zip(cache.layers, entry.layers, strict=True):
+        layers: list[Any] = cache.layers
+        for layer, (keys, values) in zip(layers, entry.layers, strict=True):
             layer.lazy_initialization(keys, values)
             layer.keys, layer.values = keys[:, :, :length], values[:, :, :length]  # views
         return cache, length

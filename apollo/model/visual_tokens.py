@@ -166,11 +166,11 @@ class Viewer:
     # ---- pixels and tokens ---------------------------------------------------------------
 
     def pixels(
-        self, video: Video, clips: Sequence[Clip], exact: bool
+        self, video: Video, clips: Sequence[Clip], exact: bool, at_once: int | None = None
     ) -> Generator[ClipPixels, None, None]:
         """The clips as uint8 pixels on the CPU, some (n, ...) at a time."""
         transforms = self.model.vision_tower.vision_processor
-        at_once = self._clips_at_once
+        at_once = at_once or self._clips_at_once
         return clip_pixels(video, clips, transforms, clips_at_once=at_once, exact=exact)
 
     def resized(self, clips: Sequence[np.ndarray], exact: bool = False) -> Pixels:
@@ -255,5 +255,5 @@ def encoder_digest(model: ApolloForCausalLM) -> str:
             flat = tensor.detach().reshape(-1)
             step = max(1, len(flat) // DIGEST_VALUES)  # training changes nearly all values
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
-            digest.update(flat[::step].float().cpu().numpy())
+            digest.update(flat[::step].float().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -22,8 +22,8 @@ from apollo.catalog import NANO_FOLDER, card_of
 from apollo.errors import DataError, RecipeError, VideoError
 from apollo.model import hub
 from apollo.model.causal_lm import ApolloForCausalLM, Pixels
+from apollo.model.clip_cache import ClipCache
 from apollo.model.prompt import disarm, image_block, video_block
-from apollo.model.token_cache import TokenCache
 from apollo.model.visual_tokens import FRAMES_PER_IMAGE, Viewer
 from apollo.settings import Sampling
 from apollo.train.answer_loss import answer, count_answers
@@ -197,7 +197,7 @@ class ConversationTask:
         """
         if record.info is None:
             return [], len(self._planned_row(record, []).ids)
-        viewer = Viewer(self.model, TokenCache(max_bytes=0))
+        viewer = Viewer(self.model, ClipCache(max_bytes=0))
         num_clips = self.stage.clips_per_video
         while True:
             sampling = Sampling(max_clips=num_clips, start_s=record.start_s, end_s=record.end_s)

@@ -10,7 +10,6 @@ processes may share a folder: a file appears whole or not at all, and a broken o
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from torch import Tensor
 from apollo.data.whole_file import whole_file
 from apollo.errors import SettingError, VideoError
 from apollo.model.causal_lm import ApolloForCausalLM, Pixels
-from apollo.model.token_cache import TokenCache
+from apollo.model.clip_cache import ClipCache
 from apollo.model.visual_tokens import FRAMES_PER_IMAGE, Viewer
 from apollo.train.records import Record
 from apollo.train.resume import content_digest
@@ -76,16 +75,14 @@ def read_pixels(
     Raises:
         VideoError: the file cannot be used.
     """
-    viewer = Viewer(model, TokenCache(max_bytes=0))
+    viewer = Viewer(model, ClipCache(max_bytes=0))
     assert record.media is not None
     if record.is_image:
         yield viewer.picture(record.media)[1]
         return
     with Video(record.media) as video:
-        coming = video.read(clips)
-        # until there are no more: at its end the reader tells what was lost
-        while group := viewer.resized(itertools.islice(coming, at_once)):
-            yield group
+        for group in viewer.pixels(video, clips, exact=True, at_once=at_once or len(clips)):
+            yield group.pixels
         video.tell()
 
 

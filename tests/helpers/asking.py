@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +13,9 @@ from paths import GOLDEN
 
 from apollo.errors import ApolloError
 from apollo.events import Text
+from apollo.model import visual_tokens
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.settings import Generation
-from apollo.video.reader import Video
 
 VIDEOS = GOLDEN / "videos"
 SHORT = VIDEOS / "v01_8fps_4s.mp4"  # 2 clips
@@ -44,13 +45,14 @@ class Calls:
 def counted(model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
     """Counts while it is open."""
     seen = Calls()
-    read, encode_clips = Video.read, ApolloForCausalLM.encode_clips
+    read, encode_clips = visual_tokens.clip_pixels, ApolloForCausalLM.encode_clips
 
-    def reading(video: Any, clips: Any) -> Iterator[Any]:
-        with contextlib.closing(read(video, clips)) as frames:
-            for clip, pictures in zip(clips, frames, strict=True):
-                seen.clips.append(clip)
-                yield pictures
+    def reading(video: Any, clips: Any, *args: Any, **how: Any) -> Iterator[Any]:
+        coming = iter(clips)
+        with contextlib.closing(read(video, clips, *args, **how)) as groups:
+            for group in groups:
+                seen.clips += itertools.islice(coming, len(group.lost))
+                yield group
 
     def encoding(self: Any, pixels: Any) -> Any:
         seen.encoded += len(pixels[0])
@@ -62,7 +64,7 @@ def counted(model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
 
         return run
 
-    monkeypatch.setattr(Video, "read", reading)
+    monkeypatch.setattr(visual_tokens, "clip_pixels", reading)
     monkeypatch.setattr(ApolloForCausalLM, "encode_clips", encoding)
     layers = model.llm.get_decoder().layers
     seen.layers = [0] * len(layers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from asking import LONG, PICTURE, QUESTION, SHORT
@@ -14,11 +13,13 @@ from torch import nn
 from torch.testing import assert_close
 
 import apollo
+from apollo.model import visual_tokens
 from apollo.model.causal_lm import ApolloForCausalLM
+from apollo.model.clip_cache import ClipCache
 from apollo.model.device import best_dtype
-from apollo.model.generation import GumbelSampling, watch_layers
-from apollo.model.token_cache import TokenCache
-from apollo.model.visual_tokens import Viewer
+from apollo.model.generation import watch_layers
+from apollo.model.sampling import Draw
+from apollo.model.visual_tokens import Viewer, clips_at_once
 from apollo.settings import Generation, Sampling
 from apollo.video.reader import Video
 
@@ -94,47 +95,33 @@ def test_flash_attention_with_a_stubbed_kernel_equals_sdpa(
 
 def encoded(model: Any) -> tuple[Any, Any]:
     with Video(SHORT) as video:
-        viewer = Viewer(model, TokenCache())
-        pixels = next(viewer.pixels(video, viewer.plan(video.info, Sampling())))
+        viewer = Viewer(model, ClipCache())
+        pixels = next(viewer.pixels(video, viewer.plan(video.info, Sampling()), exact=False)).pixels
     return model.encode_clips(pixels), pixels
 
 
-def test_only_one_clip_is_held_at_full_size_on_a_pretended_card(
+def test_a_pretended_card_gets_eight_clips_at_once(
     tiny_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Eight clips wait for the card together, but as the towers' small squares."""
-    waiting: list[int] = []
-    real = Video.read
-
-    def read(video: Any, clips: Any, **how: Any) -> Any:
-        for frames in real(video, clips, **how):
-            waiting.append(0)
-            yield Watched(frames, waiting)
-
-    class Watched(np.ndarray):
-        def __new__(cls, frames: np.ndarray, log: list[int]) -> Any:
-            array = frames.view(cls)
-            array.log, array.place = log, len(log)  # type: ignore[attr-defined]
-            return array
-
-        def __array_finalize__(self, other: Any) -> None:
-            self.log, self.place = getattr(other, "log", None), -1
-
-        def __del__(self) -> None:
-            if self.log is not None and self.place > 0:
-                self.log[self.place - 1] = 1
-
-    monkeypatch.setattr(Video, "read", read)
-    monkeypatch.setattr(Viewer, "_clips_at_once", 8)
-    viewer = Viewer(tiny_model, TokenCache())
+    monkeypatch.setattr(tiny_model.config, "encode_batch_size", 25)
+    monkeypatch.setattr(type(tiny_model), "device", property(lambda _: CUDA))
+    viewer = Viewer(tiny_model, ClipCache())
     with Video(LONG) as video:
         clips = viewer.plan(video.info, Sampling(max_clips=12))
-        sizes = []
-        for group in viewer.pixels(video, clips):
-            sizes.append(len(group[0]))
-            assert all(x.dtype == torch.uint8 for x in group)
-            assert waiting.count(0) <= 1
-    assert sizes == [8, 4]
+        groups = [group.pixels for group in viewer.pixels(video, clips, exact=False)]
+    assert all(x.dtype == torch.uint8 for group in groups for x in group)
+    assert [len(group[0]) for group in groups] == [8, 4]
+
+
+def test_a_cpu_gets_groups_that_take_a_fraction_of_a_second(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert clips_at_once(tiny_model) == tiny_model.config.encode_batch_size == 2
+    monkeypatch.setattr(tiny_model.config, "encode_batch_size", 25)
+    assert clips_at_once(tiny_model) == 8
+    for flop, group in ((4e9, 8), (1e6, 1)):
+        monkeypatch.setattr(visual_tokens, "CPU_FLOP_AT_ONCE", flop)
+        assert clips_at_once(tiny_model) == group
 
 
 def test_uint8_pixels_give_the_same_tokens_as_normalised_ones(tiny_model: Any) -> None:
@@ -145,7 +132,7 @@ def test_uint8_pixels_give_the_same_tokens_as_normalised_ones(tiny_model: Any) -
 
 
 def test_sampling_noise_is_drawn_where_the_scores_are() -> None:
-    sampling = GumbelSampling(5, torch.device("cpu"))
+    sampling = Draw(1.0, 1.0, 5, torch.device("cpu"))
     assert sampling.generator.device.type == "cpu"
     scores = torch.tensor([[0.1, 0.2, 0.7]], dtype=torch.bfloat16).log().repeat(4000, 1)
     picks = sampling(None, scores).argmax(-1)

@@ -32,9 +32,12 @@ def test_closing_while_the_video_is_read(apollo: Apollo, calls: Calls) -> None:
         pass
     if Path("/proc/self/fd").exists():
         assert open_files(LONG) == 1
+    threads = threading.active_count()
     events.close()  # type: ignore[attr-defined]
-    assert len(calls.clips) == calls.encoded == 3
-    assert calls.layers == [0, 0, 0] and len(apollo.cache) == 0
+    assert 3 <= calls.encoded <= len(calls.clips) < 40
+    assert calls.layers == [0, 0, 0]
+    assert len(apollo.cache) == calls.encoded  # these need not be read again
+    assert threading.active_count() < threads
     if Path("/proc/self/fd").exists():
         assert open_files(LONG) == 0
 

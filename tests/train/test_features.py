@@ -6,7 +6,6 @@ import contextlib
 import shutil
 import threading
 from collections.abc import Iterator
-from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ from safetensors.torch import save_file
 
 from apollo.errors import SettingError, VideoError
 from apollo.model.causal_lm import ApolloForCausalLM
+from apollo.model.clip_cache import ClipCache
 from apollo.model.prompt import video_block
-from apollo.model.token_cache import TokenCache
 from apollo.model.visual_tokens import Viewer
 from apollo.settings import Sampling
 from apollo.train import features as features_module
-from apollo.train.features import FeatureCache, Seen, encode_features, read_pixels
+from apollo.train.features import FeatureCache, Seen, encode_features
 from apollo.train.records import Record
 from apollo.video.clips import Clip, plan_clips
 from apollo.video.reader import Video, probe, read_clips
@@ -135,15 +134,16 @@ def test_the_prompt_can_be_written_from_what_was_kept(cache: FeatureCache, tiny_
         clip_duration_s=tiny_model.config.clip_duration_s,
         tokens_per_clip=tiny_model.config.tokens_per_clip,
     )
-    viewer = Viewer(tiny_model, TokenCache())
+    viewer = Viewer(tiny_model, ClipCache())
     with Video(file) as video:
-        assert block == viewer.select(video, Sampling(start_s=1.3), len, room=10**9).block
+        sampling = Sampling(start_s=1.3)
+        assert block == viewer.selection(video, viewer.planned(video, sampling), sampling).block
 
 
 def test_a_picture_has_one_clip_without_times(cache: FeatureCache, tiny_model: Any) -> None:
     seen = cache.see(*shot(PICTURE, is_image=True))
     assert (len(seen.features), seen.clips, seen.duration_s) == (1, (), 0.0)
-    viewer = Viewer(tiny_model, TokenCache())
+    viewer = Viewer(tiny_model, ClipCache())
     tokens = viewer.encode(viewer.picture(PICTURE)[1])
     with torch.inference_mode():
         assert torch.equal(tiny_model.mm_connector(seen.features), tokens)
@@ -420,28 +420,3 @@ def test_features_that_may_not_be_read_are_told_and_not_made_again_at_every_step
     with pytest.raises(SettingError) as error:
         cache.see(*CLIP)
     assert str(cache.folder) in sentence(error) and "Permission denied" in sentence(error)
-
-
-def test_every_clip_is_shrunk_before_the_next_one_is_decoded(
-    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All clips of a long video at full size take gigabytes."""
-    done: list[str] = []
-    read = Video.read
-
-    def decoding(video: Video, clips: Any) -> Iterator[np.ndarray]:
-        for frames in read(video, clips):
-            done.append("decoded")
-            yield frames
-
-    def shrinking(self: Any, frames: np.ndarray, *, resize: Any) -> torch.Tensor:
-        done.append("shrunk")
-        return resize(self, frames)
-
-    monkeypatch.setattr(Video, "read", decoding)
-    kinds = [type(transform) for transform in tiny_model.vision_tower.vision_processor]
-    for kind in kinds:
-        monkeypatch.setattr(kind, "resize", partialmethod(shrinking, resize=kind.resize))
-    (pixels,) = read_pixels(tiny_model, *CLIP)
-    assert done == ["decoded", *["shrunk"] * len(kinds)] * len(CLIP[1])
-    assert all(len(x) == len(CLIP[1]) and x.dtype == torch.uint8 for x in pixels)
