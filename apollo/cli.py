@@ -83,8 +83,12 @@ def add_settings(parser: argparse.ArgumentParser, settings: type, title: str) ->
     types = typing.get_type_hints(settings)
     for spec in dataclasses.fields(settings):
         wanted = [t for t in typing.get_args(types[spec.name]) if t is not type(None)]
+        flag = "--" + spec.name.replace("_", "-")
+        if types[spec.name] is bool:  # off unless it is given
+            group.add_argument(flag, action="store_true", help=spec.metadata["help"])
+            continue
         group.add_argument(
-            "--" + spec.name.replace("_", "-"),
+            flag,
             type=wanted[0] if wanted else types[spec.name],
             default=spec.default,
             metavar=spec.name.rsplit("_", 1)[-1].upper(),

@@ -60,6 +60,10 @@ class _Checked:
 
     def _check(self, name: str, kinds: set[Any], low: float | None, high: float | None) -> None:
         value = getattr(self, name)
+        if bool in kinds:
+            if not isinstance(value, bool):
+                raise SettingError(f"{name} is {value!r}; choose True or False.")
+            return
         if low is None:
             if not isinstance(value, str):
                 raise SettingError(f"{name} is {value!r}, which is not text.")
@@ -87,6 +91,7 @@ class Sampling(_Checked):
     start_s: float | None = _setting(None, "read from this second on", 0)
     end_s: float | None = _setting(None, "read up to this second", 0)
     max_read_s: float = _setting(1800.0, "give up if decoding takes longer, in seconds", 0.1, 1e6)
+    exact: bool = _setting(False, "resize as the original did, to the bit; slower")
 
     def __post_init__(self) -> None:
         super().__post_init__()

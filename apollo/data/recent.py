@@ -34,6 +34,11 @@ class Recent(Generic[Value]):
                 self._entries.popitem(last=False)
         return value
 
+    def kept(self, key: Hashable) -> Value | None:
+        """The kept result, if there is one."""
+        with self._lock:
+            return self._entries.get(key)
+
     def clear(self) -> None:
         with self._lock:
             self._entries.clear()

@@ -9,7 +9,6 @@ there is one clip in memory.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from apollo.video.clips import Clip, clip_budget, plan_clips
 from apollo.video.info import VideoInfo
 from apollo.video.picture import read_image
 from apollo.video.reader import Video
+from apollo.vision.clip_pixels import clip_pixels
 
 FRAMES_PER_IMAGE = 4  # an image goes down the video path, repeated (docs/original.md#27)
 CLIPS_AT_ONCE_CPU = 1  # a CPU gains nothing from more
@@ -129,9 +129,9 @@ class Viewer:
 
     def pixels(self, video: Video, clips: Sequence[Clip]) -> Iterator[Pixels]:
         """The clips as uint8 pixels on the CPU, some (n, ...) at a time, one tensor a tower."""
-        coming = video.read(clips)
-        while group := self.resized(itertools.islice(coming, self._clips_at_once)):
-            yield group
+        transforms = self.model.vision_tower.vision_processor
+        for group in clip_pixels(video, clips, transforms, clips_at_once=self._clips_at_once):
+            yield group.pixels
 
     def resized(self, clips: Iterable[np.ndarray]) -> Pixels:
         """Frames of n clips, each (T, H, W, 3) -> uint8 pixels (n, ...), one tensor a tower."""

@@ -5,6 +5,7 @@ Odd: only reading is timed. The clock stands still while the caller works on a f
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Generator, Iterator
 
@@ -16,12 +17,20 @@ from apollo.settings import Sampling
 MAX_DECODED_PIXELS = 2e12  # ten hours of 1080p at 25 frames a second
 
 
+class Interrupted(Exception):
+    """Another thread wants the reading to end."""
+
+
 class Budget:
-    """What is left for one question about one video."""
+    """What is left for one question about one video.
+
+    While `interrupted` is set, reading ends with `Interrupted` at the next packet.
+    """
 
     def __init__(self, name: str, max_read_s: float = Sampling.max_read_s) -> None:
         self._name = name
         self._max_read_s = max_read_s
+        self.interrupted = threading.Event()
         self._pixels = 0
         self._spent_s = 0.0
         self._since: float | None = None
@@ -41,7 +50,14 @@ class Budget:
             )
 
     def check_time(self) -> None:
-        """Raises `VideoError` if the time for reading is used up."""
+        """Called before each packet.
+
+        Raises:
+            VideoError: the time for reading is used up.
+            Interrupted: another thread asked for it.
+        """
+        if self.interrupted.is_set():
+            raise Interrupted
         now_s = 0.0 if self._since is None else time.monotonic() - self._since
         if self._spent_s + now_s > self._max_read_s:
             raise VideoError(

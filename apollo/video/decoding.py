@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import av
@@ -39,9 +39,17 @@ class GoSlower(Exception):
         self.way = way
 
 
+def damage_sentence(name: str, lost: int, asked: int) -> str:
+    """What a person is told when `lost` of the `asked` frames could not be decoded."""
+    return (
+        f"{name} is damaged: {lost} of {asked} sampled frames could not be "
+        "decoded, so the ones before them are shown; send the file again to have them."
+    )
+
+
 @dataclass
 class Damage:
-    """What could not be decoded.
+    """What could not be decoded, filled in while frames are read.
 
     A packet without a picture of its own, where the decoder complains of nothing, is no damage:
     the second field of a frame, say. The picture before is what a player shows then.
@@ -49,24 +57,25 @@ class Damage:
 
     name: str
     asked: int
-    lost: int = 0
+    lost: set[int] = field(default_factory=set)  # numbers of frames
     complaints: int = 0
 
     @property
     def is_real(self) -> bool:
-        return self.lost > 0 and self.complaints > 0
+        return bool(self.lost) and self.complaints > 0
 
     def sentence(self) -> str:
-        return (
-            f"{self.name} is damaged: {self.lost} of {self.asked} sampled frames could not be "
-            "decoded, so the ones before them are shown; send the file again to have them."
-        )
+        return damage_sentence(self.name, len(self.lost), self.asked)
 
-    def add_lost(self) -> None:
-        self.lost += 1
-        if self.complaints and self.lost > _LOST_LIMIT * self.asked:
+    def is_lost(self, frame_id: int) -> bool:
+        """Whether the frame, which has been given, counts as lost by now."""
+        return self.complaints > 0 and frame_id in self.lost
+
+    def add_lost(self, frame_id: int) -> None:
+        self.lost.add(frame_id)
+        if self.complaints and len(self.lost) > _LOST_LIMIT * self.asked:
             raise VideoError(
-                f"{self.name} is damaged: {self.lost} or more of {self.asked} sampled frames "
+                f"{self.name} is damaged: {len(self.lost)} or more of {self.asked} sampled frames "
                 "could not be decoded; send the file again."
             )
 
@@ -88,15 +97,17 @@ def decode(
     budget = budget or Budget(damage.name)
     matcher = _Matcher(index, ids, way)
     screen = Screen(index.pixel_aspect)
+    given = iter(ids)
     for picture in _pictures(file, index, ids, way, threads, damage, budget):
         if matcher.is_late(picture) and not damage.complaints:
             raise GoSlower(Way.COUNTED)
         for shown, is_lost in matcher.take(picture):
+            frame_id = next(given)
             if is_lost:
-                damage.add_lost()
+                damage.add_lost(frame_id)
             yield screen.show(shown)
     for shown in matcher.rest():
-        damage.add_lost()
+        damage.add_lost(next(given))
         yield screen.show(shown)
     if matcher.saw_picture:
         return
@@ -105,8 +116,8 @@ def decode(
             f"{damage.name} is damaged: none of {damage.asked} sampled frames could be decoded; "
             "send the file again."
         )
-    for _ in ids:
-        damage.add_lost()
+    for frame_id in ids:
+        damage.add_lost(frame_id)
         yield before
 
 

@@ -3,7 +3,7 @@
 In:  a path, then ascending frame numbers, or clips.   Out: RGB frames (H, W, 3) uint8, upright, one
 at a time, so memory does not grow with the video.
 Odd: the index and the digest of a file that has not changed are kept for the process, so a second
-question about it reads nothing. Keyframe flags are trusted until one proves wrong, then the
+question about it does not even open it. Keyframe flags are trusted until one proves wrong, then the
 rest of the file is decoded whole.
 """
 
@@ -12,11 +12,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 import weakref
 from collections import Counter, deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from apollo.errors import SettingError, VideoError
 from apollo.settings import Sampling
 from apollo.video.budget import Budget
 from apollo.video.clips import Clip
-from apollo.video.container import Cursor, open_file
+from apollo.video.container import Cursor, existing_file, open_file
 from apollo.video.decoding import Damage, GoSlower, decode
 from apollo.video.display import fit_into
 from apollo.video.index import PacketIndex, read_index
@@ -40,11 +41,12 @@ _digests: Recent[str] = Recent(1024)
 
 
 class Video:
-    """An open video file; a context manager. For one thread at a time.
+    """A video file; a context manager. For one thread at a time.
 
     Decoding may take `max_read_s` seconds altogether.
 
-    `warning` tells what was missing, if anything was.
+    `warning` tells what was missing, if anything was; `num_opens` how often the file was opened for
+    this object, and `num_frames_read` how many frames were decoded and given.
 
     Raises:
         VideoError: the file cannot be used; in one sentence.
@@ -57,27 +59,44 @@ class Video:
         num_threads: int = 2,
         max_read_s: float = Sampling.max_read_s,
     ) -> None:
-        self._file = open_file(path)
+        self.num_opens = self.num_frames_read = 0
         self._threads = num_threads
-        self._running: weakref.WeakSet[Generator[np.ndarray, None, None]] = weakref.WeakSet()
-        state = os.fstat(self._file.fileno())
-        self._state = (
-            self._file.name,
-            state.st_dev,
-            state.st_ino,
-            state.st_size,
-            state.st_mtime_ns,
-            state.st_ctime_ns,
-        )
+        self._running: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
+        self._users: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
+        self._opened: BinaryIO | None = None
+        self._is_closed = False
+        self._path = existing_file(path)
+        self._state = _state_of(self._path, os.stat(self._path))
+        # The name of another open file may soon mean nothing; other files are opened when needed.
+        if self._path.startswith(("/dev/", "/proc/")) or _indices.kept(self._state) is None:
+            self._opened = self._open()
+            self._state = _state_of(self._path, os.fstat(self._opened.fileno()))
         try:
             self._index = _indices.get(self._state, lambda: read_index(self._file))
         except BaseException:
-            self._file.close()
+            self.close()
             raise
-        self._budget = Budget(os.path.basename(self._file.name), max_read_s)
+        self._budget = Budget(os.path.basename(self._path), max_read_s)
         self._way = self._index.way
         self.info: VideoInfo = self._index.info
         self.warning = self._index.warning
+
+    @property
+    def _file(self) -> BinaryIO:
+        if self._is_closed:
+            raise ValueError(f"{self._path} is closed")
+        if self._opened is None:
+            file = self._open()
+            if _state_of(self._path, os.fstat(file.fileno())) != self._state:
+                file.close()
+                name = os.path.basename(self._path)
+                raise VideoError(f"{name} has changed since it was looked at; ask again.")
+            self._opened = file
+        return self._opened
+
+    def _open(self) -> BinaryIO:
+        self.num_opens += 1
+        return open_file(self._path)
 
     @property
     def digest(self) -> str:
@@ -112,29 +131,45 @@ class Video:
 
     def close(self) -> None:
         """Ends every iteration that is under way and closes the file."""
-        for frames in list(self._running):
-            frames.close()
-        self._file.close()
+        for iteration in [*self._users, *self._running]:
+            iteration.close()
+        self._is_closed = True
+        if self._opened is not None:
+            self._opened.close()
 
-    def frames(self, frame_ids: Sequence[int]) -> Generator[np.ndarray, None, None]:
+    def close_first(self, user: Generator[Any, None, None]) -> None:
+        """Has `close` end this iteration, which reads the video, before all others."""
+        self._users.add(user)
+
+    @property
+    def interrupted(self) -> threading.Event:
+        """While another thread has this set, reading frames ends with `budget.Interrupted`."""
+        return self._budget.interrupted
+
+    def frames(
+        self, frame_ids: Sequence[int], damage: Damage | None = None
+    ) -> Generator[np.ndarray, None, None]:
         """The frames (H, W, 3) uint8 of ascending numbers; a repeated number gives the same array.
 
         A frame that cannot be decoded is replaced by the one before it, which is counted in
-        `warning`; too many of them are a `VideoError`.
+        `warning` at the end, and in `damage` at once; too many of them are a `VideoError`.
         """
         ids = [int(i) for i in frame_ids]
         if any(later < earlier for earlier, later in zip(ids, ids[1:], strict=False)):
             raise ValueError("frame_ids must ascend")
         if ids and not 0 <= ids[0] <= ids[-1] < len(self):
             raise IndexError(f"frame_ids must lie in 0..{len(self) - 1}, not {ids[0]}..{ids[-1]}")
-        frames = self._frames(ids)
+        frames = self._frames(ids, damage or self.damage_of(ids))
         self._running.add(frames)
         return frames
 
-    def _frames(self, ids: list[int]) -> Generator[np.ndarray, None, None]:
+    def damage_of(self, frame_ids: Iterable[int]) -> Damage:
+        """To be filled in while `frames` reads these."""
+        return Damage(os.path.basename(self._path), asked=len(set(frame_ids)))
+
+    def _frames(self, ids: list[int], damage: Damage) -> Generator[np.ndarray, None, None]:
         counts = Counter(ids)
         wanted = deque(counts)
-        damage = Damage(os.path.basename(self.info.path), asked=len(counts))
         last: np.ndarray | None = None
         while wanted:
             left = list(wanted)
@@ -143,6 +178,7 @@ class Video:
             )
             try:
                 for last in self._budget.timed(frames):
+                    self.num_frames_read += 1
                     for _ in range(counts[wanted.popleft()]):
                         yield last
             except GoSlower as slower:
@@ -166,6 +202,7 @@ class Video:
             names = " or ".join(f'"{name}"' for name in BACKENDS)
             raise SettingError(f"There is no video backend {backend!r}; choose {names}.")
         if backend == "decord":
+            self.num_opens += 1
             return _read_with_decord(self.info.path, clips, _import_decord())
         return self._read(clips)
 
@@ -179,6 +216,18 @@ class Video:
             yield _filled(clip, coming, at_hand, uses)
         for _ in frames:  # run to the end, so that damage is reported
             raise AssertionError("a frame was read that no clip wants")
+
+
+def _state_of(path: str, state: os.stat_result) -> tuple[Any, ...]:
+    """Another one when the file has another content."""
+    return (
+        path,
+        state.st_dev,
+        state.st_ino,
+        state.st_size,
+        state.st_mtime_ns,
+        state.st_ctime_ns,
+    )
 
 
 def probe(path: str | os.PathLike[str]) -> VideoInfo:

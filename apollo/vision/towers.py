@@ -27,9 +27,15 @@ SIGLIP_TYPES = ("siglip_vision_model", "siglip")
 class FrameTransform(Protocol):
     """Frames (T, H, W, 3) uint8 -> the pixels one tower reads, at once or in two steps."""
 
+    image_size: int
+
     def __call__(self, frames: Any) -> Tensor: ...  # float32
 
-    def resize(self, frames: Any) -> Tensor: ...  # uint8
+    def resize(self, frames: Any, *, exact: bool = False) -> Tensor: ...  # uint8
+
+    def reduce(self, frame: Any, *, exact: bool = False) -> Any: ...  # (H, W, 3) -> (3, S, S)
+
+    def stack(self, small: Any) -> Tensor: ...  # reduced frames -> what `resize` gives
 
     def normalise(self, pixels: Tensor) -> Tensor: ...  # uint8 -> float32
 
