@@ -26,7 +26,7 @@ from apollo.video.budget import Interrupted
 from apollo.video.clips import Clip
 from apollo.video.display import fit_into
 from apollo.video.reader import Video
-from apollo.vision.towers import FrameTransform
+from apollo.vision.transforms import FrameTransform
 
 Item = TypeVar("Item")
 _AHEAD_BYTES = 32 << 20  # of pixels that wait for the caller, if that is more than one clip
@@ -112,10 +112,10 @@ def _each_clip(
                 into.small[frame_id] = made[into.shape]
                 into.num_lost += damage.is_lost(frame_id)
             while done in begun and len(begun[done].small) == len(set(clips[done].frame_ids)):
-                clip = begun.pop(done)
-                by_frame = [clip.small[i] for i in clips[done].frame_ids]
+                ready = begun.pop(done)
+                by_frame = [ready.small[i] for i in clips[done].frame_ids]
                 towers = zip(transforms, zip(*by_frame, strict=True), strict=True)
-                yield [transform.stack(small) for transform, small in towers], clip.num_lost
+                yield [transform.stack(small) for transform, small in towers], ready.num_lost
                 done += 1
 
 
