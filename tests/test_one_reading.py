@@ -63,7 +63,7 @@ def test_a_first_question_opens_once_and_a_second_reads_nothing(
     first = apollo.answer(SHORT, QUESTION, generation=GREEDY)
     assert counts.all() == (1, 1, 1, 1)
     assert apollo.answer(SHORT, QUESTION, generation=GREEDY) == first
-    assert counts.all() == (2, 1, 1, 1)  # opened to see that it has not changed
+    assert counts.all() == (1, 1, 1, 1)
 
 
 def test_a_picture_is_encoded_once(apollo: Any, calls: Any) -> None:
@@ -77,6 +77,7 @@ def test_the_file_is_closed_whenever_the_answer_ends(
     apollo: Any, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
     opened: list[Any] = []
+    reader._indices.clear()  # a known file is not opened before it is decoded
     real = reader.open_file
     monkeypatch.setattr(reader, "open_file", lambda p: opened.append(real(p)) or opened[-1])
     events = apollo.events(LONG, QUESTION, generation=GREEDY)
@@ -87,7 +88,7 @@ def test_the_file_is_closed_whenever_the_answer_ends(
         list(apollo.events(SHORT, "word " * 40_000))
     with pytest.raises(VideoError):
         list(apollo.events(SHORT, QUESTION, sampling=Sampling(start_s=99)))
-    assert all(file.closed for file in opened) and len(opened) == 2 + bool(stop_after)
+    assert all(file.closed for file in opened) and len(opened) == 1 + bool(stop_after)
 
 
 def test_events_and_stream_take_their_arguments_in_one_order_and_by_name(apollo: Any) -> None:

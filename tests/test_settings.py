@@ -45,6 +45,8 @@ def test_fractions_stay_fractions_and_whole_ones_are_allowed() -> None:
         (lambda: Sampling(start_s=10**400), "start_s is beyond all numbers; choose a value at"),
         (lambda: Sampling(end_s=math.inf), "end_s is inf; choose a value at least 0"),
         (lambda: Generation(system_prompt=5), "system_prompt is 5, which is not text"),
+        (lambda: Sampling(exact=1), "exact is 1; choose True or False"),
+        (lambda: Sampling(exact=None), "exact is None; choose True or False"),
         (lambda: replace(Generation(), top_p=2), "top_p is 2; choose a value between 0.01 and 1"),
     ],
 )

@@ -170,20 +170,19 @@ class Video:
     def _frames(self, ids: list[int], damage: Damage) -> Generator[np.ndarray, None, None]:
         counts = Counter(ids)
         wanted = deque(counts)
-        last: np.ndarray | None = None
+        before: Any = None
         while wanted:
-            left = list(wanted)
-            frames = decode(
-                self._file, self._index, left, self._way, self._threads, damage, last, self._budget
-            )
+            how = (self._way, self._threads, damage, before, self._budget)
+            frames = decode(self._file, self._index, list(wanted), *how)
             try:
-                for last in self._budget.timed(frames):
+                for frame in self._budget.timed(frames):
                     self.num_frames_read += 1
                     for _ in range(counts[wanted.popleft()]):
-                        yield last
+                        yield frame
+                    del frame  # before the next is made
             except GoSlower as slower:
                 logger.debug("%s: decoding the rest %s", damage.name, slower.way.value)
-                self._way = slower.way
+                self._way, before = slower.way, slower.before
         if damage.is_real:
             self.warning = " ".join(filter(None, [self._index.warning, damage.sentence()]))
 

@@ -102,29 +102,37 @@ def _each_clip(
     begun: dict[int, _Begun] = {}
     done = 0
     with contextlib.closing(video.frames(ids, damage)) as frames:
-        for frame_id, frame in zip(ids, frames, strict=True):
+        for frame_id in ids:
+            frame = next(frames)
             made: dict[tuple[int, ...], list[np.ndarray]] = {}  # by shape; nearly always one
             for place in shown_in[frame_id]:
                 into = begun.setdefault(place, _Begun(frame.shape))
                 if into.shape not in made:
-                    fitted = _fitted(frame, into.shape)
-                    made[into.shape] = [t.reduce(fitted, exact=exact) for t in transforms]
+                    made[into.shape] = _reduced(frame, into.shape, transforms, exact)
                 into.small[frame_id] = made[into.shape]
                 into.num_lost += damage.is_lost(frame_id)
+            del frame  # before the next is made: large ones would be in memory together
             while done in begun and len(begun[done].small) == len(set(clips[done].frame_ids)):
                 ready = begun.pop(done)
                 by_frame = [ready.small[i] for i in clips[done].frame_ids]
                 towers = zip(transforms, zip(*by_frame, strict=True), strict=True)
                 yield [transform.stack(small) for transform, small in towers], ready.num_lost
                 done += 1
+        for _ in frames:  # run to the end, so that damage is reported
+            raise AssertionError("a frame was read that no clip wants")
 
 
-def _fitted(frame: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if frame.shape == shape:
-        return frame
-    into = np.empty(shape, np.uint8)
-    fit_into(frame, into)
-    return into
+def _reduced(
+    frame: np.ndarray,
+    shape: tuple[int, ...],
+    transforms: Sequence[FrameTransform],
+    exact: bool,
+) -> list[np.ndarray]:
+    """The frame as one of `shape`, for each tower."""
+    if frame.shape != shape:
+        frame, odd = np.empty(shape, np.uint8), frame
+        fit_into(odd, frame)
+    return [transform.reduce(frame, exact=exact) for transform in transforms]
 
 
 def _ahead(

@@ -104,7 +104,10 @@ class SiglipTransform(_Transform):
         super().__init__(image_size, mean, std)
 
     def _reduced(self, frame: np.ndarray, exact: bool) -> np.ndarray:
-        return np.asarray(self._by_pillow(frame)) if exact else self._by_torch(frame)
+        # Less is averaged in small frames, and a few pixels would be two grey levels away.
+        if exact or max(frame.shape[:2]) < 2 * self.image_size:
+            return np.asarray(self._by_pillow(frame))
+        return self._by_torch(frame)
 
     def _by_pillow(self, frame: np.ndarray) -> Image.Image:
         """Pillow resizes width, then height. Padding above and below waits until between the two,
@@ -186,7 +189,8 @@ class _KeptSquare(threading.local):
         top, left = (side - height) // 2, (side - width) // 2
         if self._size != (height, width):
             rows = _rows_read(side, size)
-            self._square = np.empty((side, side, 3), np.uint8)
+            # numpy would ask for huge pages, of which every one would be used
+            self._square = torch.empty((side, side, 3), dtype=torch.uint8).numpy()
             self._square[rows] = fill
             self._rows = rows[(rows >= top) & (rows < top + height)]
             self._size = (height, width)
