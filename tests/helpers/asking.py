@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from apollo.errors import ApolloError
 from apollo.events import Text
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.settings import Generation
-from apollo.video.reader import Video
+from apollo.vision import clip_pixels
 
 VIDEOS = GOLDEN / "videos"
 SHORT = VIDEOS / "v01_8fps_4s.mp4"  # 2 clips
@@ -35,7 +36,7 @@ MESSAGES = [
 class Calls:
     """What was really decoded, encoded and computed."""
 
-    clips: list[Any] = field(default_factory=list)  # whose frames were decoded
+    clips: list[Any] = field(default_factory=list)  # whose frames were decoded and handed out
     encoded: int = 0  # clips that went through the towers
     layers: list[int] = field(default_factory=list)  # runs of each LLM layer
 
@@ -44,13 +45,14 @@ class Calls:
 def counted(model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
     """Counts while it is open."""
     seen = Calls()
-    read, encode_clips = Video.read, ApolloForCausalLM.encode_clips
+    groups_of, encode_clips = clip_pixels._groups, ApolloForCausalLM.encode_clips
 
-    def reading(video: Any, clips: Any) -> Iterator[Any]:
-        with contextlib.closing(read(video, clips)) as frames:
-            for clip, pictures in zip(clips, frames, strict=True):
-                seen.clips.append(clip)
-                yield pictures
+    def reading(video: Any, clips: Any, *how: Any) -> Iterator[Any]:
+        left = iter(clips)
+        with contextlib.closing(groups_of(video, clips, *how)) as groups:
+            for group in groups:
+                seen.clips += itertools.islice(left, len(group.lost))
+                yield group
 
     def encoding(self: Any, pixels: Any) -> Any:
         seen.encoded += len(pixels[0])
@@ -62,7 +64,7 @@ def counted(model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
 
         return run
 
-    monkeypatch.setattr(Video, "read", reading)
+    monkeypatch.setattr(clip_pixels, "_groups", reading)
     monkeypatch.setattr(ApolloForCausalLM, "encode_clips", encoding)
     layers = model.llm.get_decoder().layers
     seen.layers = [0] * len(layers)
