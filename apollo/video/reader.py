@@ -56,6 +56,8 @@ class Video:
         self,
         path: str | os.PathLike[str],
         *,
+        # On two cores two take 0.65 of the time of one and 1.1 of its CPU seconds; every further
+        # one holds a picture more.
         num_threads: int = 2,
         max_read_s: float = Sampling.max_read_s,
     ) -> None:

@@ -164,8 +164,9 @@ def _ahead(
     def end() -> None:
         interrupted.set()
         free.release()
-        thread.join()
-        interrupted.clear()
+        if thread is not threading.current_thread():  # in which garbage may be collected
+            thread.join()
+            interrupted.clear()
 
     thread = threading.Thread(target=make, name="apollo-clip-pixels", daemon=True)
     thread.start()

@@ -172,6 +172,29 @@ def test_a_program_that_ends_in_the_middle_ends(path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_garbage_that_the_thread_itself_collects_ends_it(path: Path) -> None:
+    has_begun = threading.Event()
+
+    class Closing(SiglipTransform):
+        def reduce(self, frame: np.ndarray, *, exact: bool = False) -> np.ndarray:
+            if threads:
+                assert has_begun.wait(20)
+                groups.close()
+                closed.append(True)
+            threads.append(threading.current_thread())
+            return super().reduce(frame, exact=exact)
+
+    threads: list[threading.Thread] = []
+    closed: list[bool] = []
+    clips = [Clip((i,), 0.0, 0.0) for i in range(40)]
+    with Video(path) as video:
+        groups = clip_pixels(video, clips, [Closing(40)], clips_at_once=1)
+        next(groups)
+        has_begun.set()
+        threads[0].join(20)
+        assert not threads[0].is_alive() and closed and len(threads) < 4
+
+
 def test_an_error_of_the_thread_is_raised_here(path: Path) -> None:
     class Broken(SiglipTransform):
         def reduce(self, frame: np.ndarray, *, exact: bool = False) -> np.ndarray:
