@@ -98,6 +98,8 @@ def test_flags_become_settings_of_the_right_type():
 def test_without_flags_the_settings_are_the_defaults():
     args = cli.build_parser().parse_args(["ask", "v.mp4", "what"])
     assert cli.read_settings(args, Sampling) == Sampling()
+    args = cli.build_parser().parse_args(["ask", "--exact", "v.mp4", "what"])
+    assert cli.read_settings(args, Sampling) == Sampling(exact=True)
     assert cli.read_settings(args, Generation) == Generation()
 
 

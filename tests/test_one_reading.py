@@ -78,6 +78,7 @@ def test_the_file_is_closed_whenever_the_answer_ends(
 ) -> None:
     reader._indices.clear()
     opened: list[Any] = []
+    reader._indices.clear()  # a known file is not opened before it is decoded
     real = reader.open_file
     monkeypatch.setattr(reader, "open_file", lambda p: opened.append(real(p)) or opened[-1])
     events = apollo.events(LONG, QUESTION, generation=GREEDY)

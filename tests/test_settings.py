@@ -48,6 +48,8 @@ def test_fractions_stay_fractions_and_whole_ones_are_allowed() -> None:
         (lambda: Sampling(choose="random"), "choose is 'random'; choose uniform or varied"),
         (lambda: Sampling(choose=3), "choose is 3, which is not text"),
         (lambda: Sampling(choose=None), "choose is None, which is not text"),
+        (lambda: Sampling(exact=1), "exact is 1; choose True or False"),
+        (lambda: Sampling(exact=None), "exact is None; choose True or False"),
         (lambda: replace(Generation(), top_p=2), "top_p is 2; choose a value between 0.01 and 1"),
     ],
 )

@@ -77,3 +77,4 @@ class Budget:
                 self._spent_s += time.monotonic() - self._since
                 self._since = None
             yield frame
+            del frame  # before the next is made: large ones would be in memory together

@@ -37,6 +37,7 @@ class GoSlower(Exception):
     def __init__(self, way: Way) -> None:
         super().__init__(way.name)
         self.way = way
+        self.before: Any = None  # the picture that was shown last
 
 
 def damage_sentence(name: str, lost: int, asked: int) -> str:
@@ -87,25 +88,30 @@ def decode(
     way: Way,
     threads: int,
     damage: Damage,
-    before: np.ndarray | None = None,
+    before: Any = None,
     budget: Budget | None = None,
 ) -> Iterator[np.ndarray]:
     """The frames (H, W, 3) uint8 of `ids`, each once, in order; `GoSlower` before a wrong one.
 
-    `before` is the frame that was given last when this goes on from a `GoSlower`.
+    `before` is that of the `GoSlower` from which this goes on.
     """
     budget = budget or Budget(damage.name)
     matcher = _Matcher(index, ids, way)
     screen = Screen(index.pixel_aspect)
     given = iter(ids)
-    for picture in _pictures(file, index, ids, way, threads, damage, budget):
-        if matcher.is_late(picture) and not damage.complaints:
-            raise GoSlower(Way.COUNTED)
-        for shown, is_lost in matcher.take(picture):
-            frame_id = next(given)
-            if is_lost:
-                damage.add_lost(frame_id)
-            yield screen.show(shown)
+    try:
+        for picture in _pictures(file, index, ids, way, threads, damage, budget):
+            if matcher.is_late(picture) and not damage.complaints:
+                raise GoSlower(Way.COUNTED)
+            for shown, is_lost in matcher.take(picture):
+                frame_id = next(given)
+                if is_lost:
+                    damage.add_lost(frame_id)
+                before = shown
+                yield screen.show(shown)
+    except GoSlower as slower:
+        slower.before = before
+        raise
     for shown in matcher.rest():
         damage.add_lost(next(given))
         yield screen.show(shown)
@@ -116,9 +122,10 @@ def decode(
             f"{damage.name} is damaged: none of {damage.asked} sampled frames could be decoded; "
             "send the file again."
         )
+    frame = screen.show(before)
     for frame_id in ids:
         damage.add_lost(frame_id)
-        yield before
+        yield frame
 
 
 class _Matcher:

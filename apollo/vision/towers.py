@@ -19,25 +19,9 @@ from transformers import SiglipVisionConfig, SiglipVisionModel
 
 from apollo.errors import CheckpointError
 from apollo.vision.internvideo2 import InternVideo2, InternVideo2Config
-from apollo.vision.transforms import InternVideo2Transform, SiglipTransform
+from apollo.vision.transforms import FrameTransform, InternVideo2Transform, SiglipTransform
 
 SIGLIP_TYPES = ("siglip_vision_model", "siglip")
-
-
-class FrameTransform(Protocol):
-    """Frames (T, H, W, 3) uint8 -> the pixels one tower reads, at once or in two steps."""
-
-    image_size: int
-
-    def __call__(self, frames: Any) -> Tensor: ...  # float32
-
-    def resize(self, frames: Any, *, exact: bool = False) -> Tensor: ...  # uint8
-
-    def reduce(self, frame: Any, *, exact: bool = False) -> Any: ...  # (H, W, 3) -> (3, S, S)
-
-    def stack(self, small: Any) -> Tensor: ...  # reduced frames -> what `resize` gives
-
-    def normalise(self, pixels: Tensor) -> Tensor: ...  # uint8 -> float32
 
 
 class Tower(Protocol):

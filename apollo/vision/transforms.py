@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -25,6 +26,22 @@ from torch.nn import functional as F
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _ROWS_AT_ONCE = 256  # of a frame that is padded at its sides
+
+
+class FrameTransform(Protocol):
+    """Frames (T, H, W, 3) uint8 -> the pixels one tower reads, at once or in two steps."""
+
+    image_size: int
+
+    def __call__(self, frames: Any) -> torch.Tensor: ...  # float32
+
+    def resize(self, frames: Any, *, exact: bool = False) -> torch.Tensor: ...  # uint8
+
+    def reduce(self, frame: Any, *, exact: bool = False) -> Any: ...  # (H, W, 3) -> (3, S, S)
+
+    def stack(self, small: Any) -> torch.Tensor: ...  # reduced frames -> what `resize` gives
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor: ...  # uint8 -> float32
 
 
 class _Transform:
@@ -87,7 +104,10 @@ class SiglipTransform(_Transform):
         super().__init__(image_size, mean, std)
 
     def _reduced(self, frame: np.ndarray, exact: bool) -> np.ndarray:
-        return np.asarray(self._by_pillow(frame)) if exact else self._by_torch(frame)
+        # Less is averaged in small frames, and a few pixels would be two grey levels away.
+        if exact or max(frame.shape[:2]) < 2 * self.image_size:
+            return np.asarray(self._by_pillow(frame))
+        return self._by_torch(frame)
 
     def _by_pillow(self, frame: np.ndarray) -> Image.Image:
         """Pillow resizes width, then height. Padding above and below waits until between the two,
@@ -169,7 +189,8 @@ class _KeptSquare(threading.local):
         top, left = (side - height) // 2, (side - width) // 2
         if self._size != (height, width):
             rows = _rows_read(side, size)
-            self._square = np.empty((side, side, 3), np.uint8)
+            # numpy would ask for huge pages, of which every one would be used
+            self._square = torch.empty((side, side, 3), dtype=torch.uint8).numpy()
             self._square[rows] = fill
             self._rows = rows[(rows >= top) & (rows < top + height)]
             self._size = (height, width)
@@ -178,18 +199,17 @@ class _KeptSquare(threading.local):
 
 
 def _rows_read(side: int, size: int) -> np.ndarray:
-    """The rows a bilinear resize from `side` to `size` reads, and those it reads if its arithmetic
-    is less precise."""
+    """The rows a bilinear resize from `side` to `size` reads, however its arithmetic rounds."""
     middles = (np.arange(size) + 0.5) * side / size - 0.5
-    both = [np.floor(middles - 0.01), np.floor(middles + 0.01) + 1]
-    return np.unique(np.clip(np.concatenate(both).astype(np.int64), 0, side - 1))
+    above, below = (np.floor(middles + by).astype(np.int64) for by in (-0.01, 0.01))
+    return np.unique(np.clip([above, above + 1, below, below + 1], 0, side - 1))
 
 
 def _bicubic(rows: np.ndarray, height: int, width: int) -> np.ndarray:
     """(h, w, 3) uint8 -> (height, width, 3) uint8, averaging where it shrinks."""
     if not (rows.flags.writeable and rows.flags.c_contiguous):  # torch takes no others
         rows = rows.copy()
-    image = torch.from_numpy(rows).permute(2, 0, 1)[None]  # (h, w, 3) -> (1, 3, h, w)
+    image = torch.from_numpy(rows)[None].permute(0, 3, 1, 2)  # (h, w, 3) -> (1, 3, h, w)
     small = F.interpolate(
         image, (height, width), mode="bicubic", align_corners=False, antialias=True
     )

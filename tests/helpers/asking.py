@@ -36,7 +36,7 @@ MESSAGES = [
 class Calls:
     """What was really decoded, encoded and computed."""
 
-    clips: list[Any] = field(default_factory=list)  # whose frames were decoded
+    clips: list[Any] = field(default_factory=list)  # whose frames were decoded and handed out
     encoded: int = 0  # clips that went through the towers
     layers: list[int] = field(default_factory=list)  # runs of each LLM layer
 

@@ -72,7 +72,40 @@ def test_everything_about_a_video_comes_from_one_open_file(path: Path, work: Wor
     assert work.done() == (1, 1, 1)
     with Video(path) as video:
         assert video.digest == digest and video.info.num_frames == 40
-    assert work.done() == (2, 1, 1)
+    assert work.done() == (1, 1, 1)
+
+
+def test_a_known_file_is_opened_when_its_frames_are_asked_for(path: Path, work: Work) -> None:
+    with Video(path) as video:
+        assert (video.num_opens, video.num_frames_read) == (1, 0)
+    with Video(path) as video:
+        assert (video.num_opens, video.num_frames_read) == (0, 0)
+        assert [read_number(frame) for frame in video.frames([3, 3, 9])] == [3, 3, 9]
+        assert [read_number(frame) for frame in video.frames([5])] == [5]
+        assert (video.num_opens, video.num_frames_read) == (1, 3)
+    with pytest.raises(ValueError, match="closed"):
+        next(video.frames([0]))
+
+
+def test_a_known_file_that_changes_before_it_is_opened_is_an_error(path: Path) -> None:
+    with Video(path):
+        pass
+    with Video(path) as video:
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(VideoError, match=r"a\.mp4 has changed since"):
+            next(video.frames([0]))
+    path.unlink()
+    with pytest.raises(VideoError, match=r"No such video file: a\.mp4"):
+        Video(path)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="names of open files are not everywhere")
+def test_the_name_of_an_open_file_is_opened_at_once(path: Path) -> None:
+    for _ in range(2):
+        with path.open("rb") as file:
+            video = Video(f"/dev/fd/{file.fileno()}")
+        with video:
+            assert [read_number(frame) for frame in video.frames([7])] == [7]
 
 
 def test_a_changed_file_is_looked_at_again(path: Path, tmp_path: Path, work: Work) -> None:

@@ -73,6 +73,32 @@ def test_shortcuts_change_no_pixel(height: int, width: int) -> None:
         np.testing.assert_allclose(video[:, i].numpy(), plain_internvideo2(frame, 40), atol=1e-6)
 
 
+@pytest.mark.parametrize(("height", "width"), [*SIZES, (300, 700), (700, 300), (720, 1280)])
+@pytest.mark.parametrize("size", [48, 56, 384])
+def test_the_quick_resize_is_at_most_a_grey_level_away(height: int, width: int, size: int) -> None:
+    siglip, video = SiglipTransform(size), InternVideo2Transform(size)
+    steps = (noise(height, width) // 128 * 255).astype(np.uint8)  # edges, which overshoot
+    for frames in (noise(height, width), steps):
+        frames.setflags(write=False)
+        quick, exact = siglip.resize(frames), siglip.resize(frames, exact=True)
+        assert (quick.int() - exact.int()).abs().max() <= 1
+        assert torch.equal(siglip(frames), siglip.normalise(exact))
+        assert (siglip.normalise(quick) - siglip.normalise(exact)).abs().max() <= 0.0079
+        assert torch.equal(quick, exact) == (max(height, width) < 2 * size)
+        assert torch.equal(video.resize(frames), video.resize(frames, exact=True))
+
+
+@pytest.mark.parametrize("side", [40, 56, 97, 101, 112, 123, 168, 180, 280])
+@pytest.mark.parametrize("size", [40, 56])
+def test_every_row_that_the_bilinear_resize_reads_is_there(side: int, size: int) -> None:
+    """Ratios that are whole and odd read one row for each pixel, others two."""
+    for shape in ((side, side - 9), (side - 8, side)):
+        frames = noise(*shape)
+        expected = plain_internvideo2(frames[0], size)
+        small = InternVideo2Transform(size)(frames)[:, 0]
+        np.testing.assert_allclose(small.numpy(), expected, atol=1e-6)
+
+
 def test_padding_becomes_the_truncated_mean() -> None:
     frames = noise(16, 64)
     grey = (127 / 255 - 0.5) / 0.5
