@@ -129,8 +129,8 @@ def _change_between_keyframes(survey: Survey) -> tuple[np.ndarray, np.ndarray]:
 def _cuts(part: np.ndarray) -> np.ndarray:
     """(M,) sizes as parts of a keyframe's -> 0 to 1 where one is much larger than those around."""
     padded = np.pad(part, _NEAR)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEAR + 1)  # (M, 2 near + 1)
-    around = np.delete(windows, _NEAR, axis=1).max(1)
+    largest = np.lib.stride_tricks.sliding_window_view(padded, _NEAR).max(1)  # (M + near + 1,)
+    around = np.maximum(largest[: len(part)], largest[_NEAR + 1 :])  # (M,) before, after
     is_cut = (part > _CUT_SIZE) & (part > _CUT_RISE * around)
     return np.where(is_cut, np.minimum(1, part), 0)
 

@@ -197,6 +197,18 @@ def test_a_change_between_keyframes_is_counted_once() -> None:
     assert np.flatnonzero(change(survey) > 0.5).tolist() == [70]
 
 
+def test_motion_between_keyframes_that_look_alike_is_seen() -> None:
+    """Something comes and goes; no packet of it is as large as a new picture's."""
+    survey = found(range(0, 400, 100), plain_looks([70] * 4), 400, 30)
+    survey.sizes[330:342] = 200
+    video: Any = Surveyed(survey)
+    places = [clip.frame_ids[0] for clip in varied_clips(video, clips_of(100), 5)]
+    assert any(324 <= place < 342 for place in places)
+    survey.sizes[330:342] = 35
+    places = [clip.frame_ids[0] for clip in varied_clips(video, clips_of(100), 5)]
+    assert not any(324 <= place < 342 for place in places)
+
+
 def test_differences_between_looks() -> None:
     apart = differences(np.concatenate([plain_looks([10, 10, 16, 255])]))
     assert np.allclose(apart, apart.T) and not np.diag(apart).any()
