@@ -65,11 +65,11 @@ class Viewer:
 
     def choose(self, video: Video, sampling: Sampling, max_clips: int | None = None) -> list[Clip]:
         """As many clips as `plan` gives, those that `sampling.choose` wants."""
-        clips = self.plan(video.info, sampling, max_clips)
+        uniform = self.plan(video.info, sampling, max_clips)
         if sampling.choose == "uniform":
-            return clips
+            return uniform
         every = self._planned(video.info, replace(sampling, max_clips=None), None)
-        return varied_clips(video, every, len(clips))
+        return varied_clips(video, every, uniform)
 
     def _planned(self, info: VideoInfo, sampling: Sampling, max_clips: int | None) -> list[Clip]:
         limits = [limit for limit in (sampling.max_clips, max_clips) if limit]
