@@ -77,9 +77,7 @@ class _Choice:
             return None
         farthest = num_clips / num_even / 2  # between two even ones
         while len(self._chosen) < count:
-            gain = new + _GAP_WEIGHT * gap / farthest
-            gain[self._chosen] = -1
-            self._add(int(np.argmax(gain)))
+            self._add(int(np.argmax(new + _GAP_WEIGHT * gap / farthest)))
             new, gap = self._new_and_gap()
         return self._chosen
 
@@ -96,9 +94,9 @@ class _Choice:
         by_path = np.abs(self._at[chosen[neighbours]] - self._at).min(0)
         by_looks = (self._known[self._keys] + self._to_keys).min(0)
         new = np.minimum(1, np.minimum(by_path, by_looks))  # (N,)
-        gap = np.abs(chosen[neighbours] - every).min(0).astype(float)
-        gap[: chosen[0]] /= 2  # an end is as far as it would be from the middle between two
-        gap[chosen[-1] :] /= 2
+        gap = np.abs(chosen[neighbours] - every).min(
+            0
+        )  # 0 for a chosen one, as is what is new in it
         return new, gap
 
 
