@@ -99,7 +99,7 @@ class Viewer:
         if sampling.choose == "uniform":
             return clips
         every = self._spread(video.info, replace(sampling, max_clips=None), None)
-        return varied_clips(video, every, len(clips))
+        return varied_clips(video, every, uniform=clips)
 
     def plan(self, info: VideoInfo, sampling: Sampling, max_clips: int | None = None) -> list[Clip]:
         """Clips spread evenly, no more than the settings, the context and `max_clips` allow."""

@@ -1,7 +1,7 @@
 """Which clips of a long video are read, when it has more of them than may be read.
 
-In:  an open video, the clips that follow each other over the wanted range, and how many may be
-read.   Out: that many of them, in order of time.
+In:  an open video, the clips that follow each other over the wanted range, and those that would be
+read if all parts were alike.   Out: as many clips, in order of time.
 Odd: two moments differ by what changed between them, or by how the keyframes beside them look,
 whichever is less: what comes back after an interruption is known already. The choice does not
 depend on the question, so the tokens of the clips stay valid for the next one.
@@ -18,6 +18,7 @@ from apollo.video.reader import Video
 from apollo.video.survey import Survey
 
 EVEN_SHARE = 1 / 3  # of the clips are spread evenly, whatever there is to see
+_NEW_EVERYWHERE = 2 / 3  # of the clips are new: there is no part that needs fewer than another
 _OTHER_LEVELS = 32.0  # keyframes that differ by so many grey levels show something else
 _GAP_WEIGHT = 0.25  # of the largest distance in time, where 1 is that of a cut
 _CUT_SIZE = 0.25  # of a keyframe's size: a smaller packet is no new picture
@@ -28,24 +29,21 @@ _MOTION_RISE = 1.5  # times the usual bytes of a window; less is chance
 _LEAST_USUAL = 0.02  # of a keyframe's size; less is nothing
 
 
-def varied_clips(video: Video, candidates: Sequence[Clip], count: int) -> list[Clip]:
-    """`count` of the candidates, or all if there are no more: those that cover what changes.
+def varied_clips(video: Video, candidates: Sequence[Clip], uniform: Sequence[Clip]) -> list[Clip]:
+    """As many of the candidates as `uniform` has clips: those that cover what changes.
 
     A part of them is spread evenly. Each of the others is the one that differs most from all
-    that are chosen, and is far from them in time where several differ alike; so a video in which
-    nothing changes, or everything does, is covered evenly. Where no first pass can be made, all
-    are spread evenly.
+    that are chosen, and is far from them in time where several differ alike. Where everything
+    changes, or no first pass can be made, they are those of `uniform`.
 
     Raises:
         VideoError: the time for reading is used up.
     """
-    if count >= len(candidates):
-        return list(candidates)
+    if len(uniform) >= len(candidates):
+        return list(uniform)
     survey = video.survey()
-    if survey is None:
-        return [candidates[i] for i in _evenly(len(candidates), count)]
-    chosen = _Choice(candidates, survey, count).chosen
-    return [candidates[i] for i in chosen]
+    chosen = _Choice(candidates, survey).chosen(len(uniform)) if survey else None
+    return list(uniform) if chosen is None else [candidates[i] for i in chosen]
 
 
 def _evenly(total: int, count: int) -> list[int]:
@@ -56,7 +54,7 @@ def _evenly(total: int, count: int) -> list[int]:
 class _Choice:
     """The clips chosen so far, and what the others would add to them."""
 
-    def __init__(self, candidates: Sequence[Clip], survey: Survey, count: int) -> None:
+    def __init__(self, candidates: Sequence[Clip], survey: Survey) -> None:
         path = np.cumsum(change(survey))  # (F,)
         middles = np.array([clip.frame_ids[len(clip.frame_ids) // 2] for clip in candidates])
         self._at = path[middles]  # (N,)
@@ -66,33 +64,40 @@ class _Choice:
         self._to_keys = np.abs(path[survey.seen][self._keys] - self._at)  # (2, N)
         self._between = differences(survey.looks)  # (J, J)
         self._known = np.ones(last_key + 1)  # (J,) how far each keyframe is from what is chosen
+        self._chosen: list[int] = []
+
+    def chosen(self, count: int) -> list[int] | None:
+        """The places of `count` clips, ascending; None if nearly every clip is new."""
+        num_clips = len(self._at)
         num_even = max(1, round(EVEN_SHARE * count))
-        self._farthest = len(candidates) / num_even / 2  # in clips, between two even ones
-        self.chosen: list[int] = []
-        for which in _evenly(len(candidates), num_even):
+        for which in _evenly(num_clips, num_even):
             self._add(which)
-        while len(self.chosen) < count:
-            self._add(int(np.argmax(self._gain())))
+        new, gap = self._new_and_gap()
+        if new.mean() > _NEW_EVERYWHERE:
+            return None
+        farthest = num_clips / num_even / 2  # between two even ones
+        while len(self._chosen) < count:
+            self._add(int(np.argmax(new + _GAP_WEIGHT * gap / farthest)))
+            new, gap = self._new_and_gap()
+        return self._chosen
 
     def _add(self, which: int) -> None:
-        self.chosen = sorted([*self.chosen, which])
+        self._chosen = sorted([*self._chosen, which])
         for key, distance in zip(self._keys[:, which], self._to_keys[:, which], strict=True):
             self._known = np.minimum(self._known, self._between[key] + distance)
 
-    def _gain(self) -> np.ndarray:
-        """(N,) what each clip would add; less than nothing if it is chosen already."""
-        chosen, every = np.array(self.chosen), np.arange(len(self._at))
+    def _new_and_gap(self) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) how each clip differs from the chosen, 0 to 1; (N,) how far it is, in clips."""
+        chosen, every = np.array(self._chosen), np.arange(len(self._at))
         place = np.searchsorted(chosen, every, side="right")  # (N,) of the next chosen one
         neighbours = np.clip([place - 1, place], 0, len(chosen) - 1)  # (2, N)
         by_path = np.abs(self._at[chosen[neighbours]] - self._at).min(0)
         by_looks = (self._known[self._keys] + self._to_keys).min(0)
         new = np.minimum(1, np.minimum(by_path, by_looks))  # (N,)
-        gap = np.abs(chosen[neighbours] - every).min(0) / self._farthest
-        gap[: chosen[0]] /= 2  # an end is as far as it would be from the middle between two
-        gap[chosen[-1] :] /= 2
-        gain: np.ndarray = new + _GAP_WEIGHT * gap
-        gain[chosen] = -1
-        return gain
+        gap = np.abs(chosen[neighbours] - every).min(
+            0
+        )  # 0 for a chosen one, as is what is new in it
+        return new, gap
 
 
 def differences(looks: np.ndarray) -> np.ndarray:
@@ -129,8 +134,8 @@ def _change_between_keyframes(survey: Survey) -> tuple[np.ndarray, np.ndarray]:
 def _cuts(part: np.ndarray) -> np.ndarray:
     """(M,) sizes as parts of a keyframe's -> 0 to 1 where one is much larger than those around."""
     padded = np.pad(part, _NEAR)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEAR + 1)  # (M, 2 near + 1)
-    around = np.delete(windows, _NEAR, axis=1).max(1)
+    largest = np.lib.stride_tricks.sliding_window_view(padded, _NEAR).max(1)  # (M + near + 1,)
+    around = np.maximum(largest[: len(part)], largest[_NEAR + 1 :])  # (M,) before, after
     is_cut = (part > _CUT_SIZE) & (part > _CUT_RISE * around)
     return np.where(is_cut, np.minimum(1, part), 0)
 
