@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 GROUP = 32  # inputs that share a scale in 4 bits
 ROWS = 16  # the 4-bit kernel takes outputs in blocks
+FINE = 254  # fine steps in a coarse one
 SMALLEST = 1e-8  # a scale; zero would divide by zero
 
 
@@ -64,7 +65,8 @@ def weight_steps() -> int:
 
 
 class Int8Linear(_SmallLinear):
-    """One scale per output; inputs become 8 bits too, with one scale per row."""
+    """One scale per output. Inputs become two numbers of 8 bits, coarse and fine: one alone would
+    lose what is small beside the few very large inputs that language models have."""
 
     def __init__(self, layer: nn.Linear) -> None:
         weight = layer.weight.detach().float()
@@ -74,8 +76,13 @@ class Int8Linear(_SmallLinear):
     def product(self, rows: Tensor) -> Tensor:
         rows = rows.float()
         row_scales = (rows.abs().amax(1, keepdim=True) / 127).clamp(min=SMALLEST)  # (rows, 1)
-        sums = torch._int_mm((rows / row_scales).round().to(torch.int8), self.weight.t())
-        return sums.float() * row_scales * self.scales
+        scaled = rows / row_scales
+        coarse = scaled.round()
+        fine = ((scaled - coarse) * FINE).round()
+        both = torch.cat([coarse, fine]).to(torch.int8)  # (rows, in) -> (2 rows, in)
+        sums = torch._int_mm(both, self.weight.t()).float()  # (2 rows, in) -> (2 rows, out)
+        total = sums[: len(rows)] + sums[len(rows) :] / FINE  # (2 rows, out) -> (rows, out)
+        return total * row_scales * self.scales
 
     def whole(self, dtype: torch.dtype) -> Tensor:
         return (self.weight.float() * self.scales[:, None]).to(dtype)
