@@ -79,10 +79,12 @@ class Int8Linear(_SmallLinear):
         scaled = rows / row_scales
         coarse = scaled.round()
         fine = ((scaled - coarse) * FINE).round()
-        both = torch.cat([coarse, fine]).to(torch.int8)  # (rows, in) -> (2 rows, in)
-        sums = torch._int_mm(both, self.weight.t()).float()  # (2 rows, in) -> (2 rows, out)
-        total = sums[: len(rows)] + sums[len(rows) :] / FINE  # (2 rows, out) -> (rows, out)
+        # two products: one row alone has a kernel that is four times as fast as that for two
+        total = self._sums(coarse) + self._sums(fine) / FINE  # (rows, out)
         return total * row_scales * self.scales
+
+    def _sums(self, steps: Tensor) -> Tensor:
+        return torch._int_mm(steps.to(torch.int8), self.weight.t()).float()
 
     def whole(self, dtype: torch.dtype) -> Tensor:
         return (self.weight.float() * self.scales[:, None]).to(dtype)
