@@ -81,7 +81,7 @@ def collector_paused() -> Iterator[None]:
     """Imports without the garbage collector.
 
     Importing torch and transformers makes 300,000 objects that live as long as the process. The
-    collector looks through them again and again, which is a quarter of the time.
+    collector looks through them again and again, which is a fifth of the time.
     """
     was_on = gc.isenabled()
     gc.disable()
