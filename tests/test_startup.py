@@ -189,6 +189,12 @@ def test_garbage_made_meanwhile_is_still_found() -> None:
     assert gone == [1]
 
 
+def test_what_was_imported_is_old_already() -> None:
+    with startup.collector_paused():
+        made: list[list] = [[] for _ in range(3)]
+    assert any(thing is made for thing in gc.get_objects(generation=2))
+
+
 def test_what_a_person_froze_stays_frozen() -> None:
     gc.freeze()
     try:
