@@ -29,6 +29,7 @@ from apollo.errors import (
     VideoError,
 )
 from apollo.settings import Generation, Sampling
+from apollo.startup import collector_paused, keep_to_quota, let_threads_sleep
 
 if TYPE_CHECKING:
     from apollo.catalog import MODELS
@@ -83,7 +84,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'apollo' has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+    with collector_paused():
+        return getattr(importlib.import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:
@@ -94,6 +96,9 @@ def _import(name: str) -> None:
     if name not in sys.modules:  # else it is being imported right now
         importlib.import_module(name)
 
+
+let_threads_sleep()
+wrapt.register_post_import_hook(keep_to_quota, "torch")
 
 # A class registered with transformers' Auto classes wins over a checkpoint's own code, even with
 # `trust_remote_code=True`, so no downloaded code ever runs. Each module ends with its registration.

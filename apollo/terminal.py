@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import errno
+import gc
 import importlib.util
 import os
 import sys
@@ -21,6 +23,7 @@ DEVICE_HELP = "cpu, cuda or mps; chosen by itself when left out"
 
 def guarded(work: Callable[[], object]) -> int:
     """Runs the work; what a person caused becomes one line and an exit code, not a traceback."""
+    atexit.register(gc.freeze)  # else Python looks for garbage once more, which takes a second
     try:
         try:
             work()

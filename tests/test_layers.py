@@ -18,7 +18,7 @@ ROOMS = (  # noqa: SIM905
     "ground data video vision model adapters chat cartoon train nano evaluate demo cli"
 ).split()
 FILES = {
-    "ground": ("constants", "errors", "settings", "catalog", "terminal"),
+    "ground": ("constants", "errors", "settings", "catalog", "terminal", "startup"),
     "chat": ("events", "chat", "__init__"),
     "cli": ("cli", "__main__"),
     "shells": ("mm_utils", "conversation", "conversations"),  # for other people's scripts

@@ -50,7 +50,7 @@ def test_importing_is_cheap() -> None:
     loaded = run_python("import sys, apollo; print(*sys.modules)").split()
     assert [name for name in HEAVY if name in loaded] == []
     ours = sorted(name for name in loaded if name.split(".")[0] == "apollo")
-    assert ours == ["apollo", "apollo.errors", "apollo.settings"]
+    assert ours == ["apollo", "apollo.errors", "apollo.settings", "apollo.startup"]
 
 
 # ---- transformers' Auto classes ----------------------------------------------------------

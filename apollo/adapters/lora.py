@@ -32,7 +32,6 @@ from apollo.adapters.identity import Identity, identify
 from apollo.adapters.targets import target_layers
 from apollo.errors import AdapterError, SettingError
 from apollo.model.causal_lm import ApolloForCausalLM
-from apollo.model.quantize import unpack_linears
 from apollo.terminal import check_extra
 
 __all__ = [
@@ -238,8 +237,6 @@ def _attach(
     cast_adapter_dtype(model, adapter_name=attached.key)  # small steps are lost in bfloat16
     for _, layer in _adapted_layers(model):
         layer.train(model.training)  # else its dropout is on while the model answers
-    if is_trainable:
-        unpack_linears(model.llm)
     known.by_name[name] = attached
     model.adapters = known
     switch(model, name)

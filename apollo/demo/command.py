@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import os
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from apollo.catalog import card_of
 from apollo.errors import SettingError
+from apollo.startup import collector_paused
 from apollo.terminal import add_model_flags, check_extra, guarded, model_options, write
 
 
@@ -93,8 +95,9 @@ def check_address(host: str, port: int) -> None:
 
 def serve(args: argparse.Namespace) -> None:
     """Opens the page, then loads the model, then waits until the server is stopped."""
-    from apollo.demo.page import ASSETS, HEAD, MAX_UPLOAD, THEME, demo
-    from apollo.demo.worker import ZERO_GPU, host
+    with collector_paused():
+        from apollo.demo.page import ASSETS, HEAD, MAX_UPLOAD, THEME, demo
+        from apollo.demo.worker import ZERO_GPU, host
 
     options = model_options(args)
     if ZERO_GPU:  # it keeps the weights that are on "cuda" when the page opens
@@ -118,4 +121,5 @@ def serve(args: argparse.Namespace) -> None:
     write(f"The page is at {demo.local_url} (Ctrl-C ends it).\n")
     if not host.ready.is_set():
         host.load(**options)
+    gc.freeze()  # what is there now stays; a look through all of it would stop every answer
     demo.block_thread()

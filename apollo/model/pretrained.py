@@ -29,7 +29,7 @@ from apollo.model.loading import (
     rebuild_computed_buffers,
 )
 from apollo.model.parts import Part, check_names
-from apollo.model.quantize import check_quantization, quantize_linears
+from apollo.model.quantize import check_package, check_quantization, quantize_linears
 from apollo.vision.connector import Connector
 from apollo.vision.towers import HybridTower
 
@@ -94,6 +94,7 @@ class PretrainedApollo(CausalConventions):
         config._attn_implementation = check_attention(given_attn or "sdpa")
         config.name_or_path = str(pretrained_model_name_or_path)
         chosen, device = pick_dtype(dtype or torch_dtype, config), place_of(device_map)
+        check_package(quantization, device)
         with torch.device("meta"):
             model: Any = cls(config)
         model._fill(folder, chosen, torch.device("cpu") if quantization else device, state_dict)

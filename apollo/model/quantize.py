@@ -1,4 +1,4 @@
-"""The language model's weights in 8 or 4 bits, with bitsandbytes.
+"""The language model's weights in 8 or 4 bits: on a CPU by torch itself, else with bitsandbytes.
 
 Only the linear layers inside the decoder are replaced: they hold nearly all weights. Towers,
 connector, embeddings and the output layer keep their number type.
@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from apollo.errors import SettingError
+from apollo.model.cpu_linears import small_linear
 
 KINDS = ("8bit", "4bit")
-CPU_BLOCK = 64  # bitsandbytes' fast path for CPUs packs whole blocks: 32 rows, 64 columns
 OTHER_KEYWORDS = ("quantization_config", "load_in_8bit", "load_in_4bit")
 
 
@@ -33,25 +33,30 @@ def check_quantization(kind: str | None, keywords: Mapping[str, Any] | None = No
         return None
     if kind not in KINDS:
         raise SettingError(f"quantization {kind!r} is unknown; choose 8bit, 4bit or leave it out.")
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise SettingError(
-            f"quantization {kind!r} needs the bitsandbytes package; install it with "
-            "pip install 'apollo-video[quantize]', or leave quantization out."
-        )
     return kind
+
+
+def check_package(kind: str | None, device: torch.device) -> None:
+    """Raises `SettingError` if the kind needs a package on this device that is not installed."""
+    if kind is None or device.type == "cpu" or importlib.util.find_spec("bitsandbytes"):
+        return
+    raise SettingError(
+        f"quantization {kind!r} needs the bitsandbytes package on {device.type}; install it with "
+        "pip install 'apollo-video[quantize]', or leave quantization out."
+    )
 
 
 def quantize_linears(decoder: nn.Module, kind: str, device: torch.device) -> None:
     """Replaces every linear layer inside `decoder` in place and moves it to `device`."""
-    # on a CPU it reports, once per layer and token, that float32 inputs are cast
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # reports kernels not needed
+    make = small_linear if device.type == "cpu" else _with_bitsandbytes
     for name, layer in list(decoder.named_modules()):
         if isinstance(layer, nn.Linear):
             owner = decoder.get_submodule(name.rpartition(".")[0])
-            setattr(owner, name.rpartition(".")[2], _quantized(layer, kind).to(device))
+            setattr(owner, name.rpartition(".")[2], make(layer, kind).to(device))
 
 
-def _quantized(layer: nn.Linear, kind: str) -> nn.Module:
+def _with_bitsandbytes(layer: nn.Linear, kind: str) -> nn.Module:
     import bitsandbytes
 
     shape, has_bias = (layer.in_features, layer.out_features), layer.bias is not None
@@ -68,19 +73,5 @@ def _quantized(layer: nn.Linear, kind: str) -> nn.Module:
         small.weight = bitsandbytes.nn.Params4bit(
             layer.weight.data, requires_grad=False, quant_type="nf4"
         )
-        if any(side % CPU_BLOCK for side in shape):  # this layer takes the plain path on every CPU
-            small.support_avx512bf16_for_cpu = False
     small.bias = layer.bias
     return small
-
-
-def unpack_linears(decoder: nn.Module) -> None:
-    """Undoes the layout that bitsandbytes gives 4-bit weights on some CPUs while it answers.
-
-    No gradient passes through that layout, so a base that is to be trained through is kept plain.
-    """
-    layer: Any
-    for layer in decoder.modules():
-        if hasattr(layer, "support_avx512bf16_for_cpu"):
-            layer.state_dict()  # unpacks the weight in place
-            layer.support_avx512bf16_for_cpu = False

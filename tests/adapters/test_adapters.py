@@ -224,7 +224,6 @@ def test_merging_one_of_two_leaves_the_other_out() -> None:
 def test_an_adapter_learns_on_a_quantized_base_and_fits_the_whole_one(
     kind: str, tmp_path: Path
 ) -> None:
-    pytest.importorskip("bitsandbytes")
     model = fresh(quantization=kind)
     before = logits(model)
     adapters.add_adapter(model, AdapterConfig(targets=("llm", "connector")))

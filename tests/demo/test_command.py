@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def launched(monkeypatch: pytest.MonkeyPatch, host: worker.Host) -> dict[str, An
     monkeypatch.setattr(page.demo, "block_thread", lambda: None)
     monkeypatch.setattr(page.demo, "local_url", "http://127.0.0.1:7999/", raising=False)
     monkeypatch.setattr(command, "check_address", lambda *_: None)
+    monkeypatch.setattr(command.gc, "freeze", lambda: None)  # it would last for all other tests
     return seen
 
 
@@ -57,6 +59,17 @@ def test_the_flags_reach_the_page_and_the_model(launched: dict[str, Any]):
     }
     options = launched["launch"]
     assert (options["server_port"], options["share"], options["mcp_server"]) == (7999, True, False)
+
+
+def test_the_collector_leaves_the_loaded_model_alone(
+    launched: dict[str, Any], monkeypatch: pytest.MonkeyPatch, host: worker.Host
+):
+    frozen: list[bool] = []
+    served = launched  # opened and loaded without really doing it
+    monkeypatch.setattr(command, "collector_paused", contextlib.nullcontext)
+    monkeypatch.setattr(command.gc, "freeze", lambda: frozen.append(host.ready.is_set()))
+    assert cli.main(["demo"]) == 0 and "launch" in served
+    assert frozen == [True]
 
 
 def test_a_space_is_told_by_its_variables(

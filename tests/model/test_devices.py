@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from asking import LONG, PICTURE, QUESTION, SHORT
-from paths import TINY
+from paths import EXAMPLE_VIDEOS, TINY
 from torch import nn
 from torch.testing import assert_close
 
@@ -172,3 +172,14 @@ def test_float32_tokens_on_a_card_are_close_to_the_processors() -> None:
     on_card = apollo.load("nano", device="cuda", dtype="float32").model
     tokens, pixels = encoded(apollo.load("nano", device="cpu").model)
     assert_close(on_card.encode_clips(pixels).cpu(), tokens, atol=2e-2, rtol=2e-2)
+
+
+def test_bfloat16_on_a_cpu_answers_like_float32() -> None:
+    """Half the memory. nano's answer to a greedy question survives the rounding."""
+    half = apollo.load("nano", device="cpu", dtype="bfloat16")
+    assert {p.dtype for p in half.model.parameters()} == {torch.bfloat16}
+    question, exact = "What happens in this video?", apollo.load("nano", device="cpu")
+    video = EXAMPLE_VIDEOS / "example_1.mp4"
+    greedy = Generation(temperature=0)
+    answer = half.answer(video, question, generation=greedy)
+    assert answer == exact.answer(video, question, generation=greedy) != ""

@@ -17,6 +17,7 @@ from apollo.constants import IGNORE_INDEX, X_TOKEN_INDEX
 from apollo.errors import PromptError, SettingError
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.model.prompt import build_prompt, image_block, tokenize
+from apollo.model.quantize import check_package
 
 CLOSE = {"atol": 2e-4, "rtol": 1e-4}
 K = 8  # visual tokens per clip of the tiny checkpoint
@@ -276,17 +277,16 @@ def test_options_that_cannot_be(keywords: dict[str, Any], words: str) -> None:
 
 def test_quantization_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SettingError, match="needs the bitsandbytes package; install it with pip"):
-        ApolloForCausalLM.from_pretrained(TINY, quantization="4bit")
+    with pytest.raises(SettingError, match="needs the bitsandbytes package on cuda; install it"):
+        check_package("4bit", torch.device("cuda"))
+    check_package(None, torch.device("cuda"))
+    assert ApolloForCausalLM.from_pretrained(TINY, quantization="4bit").quantization == "4bit"
 
 
 def decoder_bytes(model: Any) -> int:
     return sum(parameter.nbytes for parameter in model.llm.get_decoder().layers.parameters())
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is an optional extra"
-)
 @pytest.mark.parametrize(("kind", "share"), [("8bit", 0.3), ("4bit", 0.2)])
 def test_a_quantized_model_is_smaller_and_answers(
     tiny_model: Any, rows: Any, kind: str, share: float, tmp_path: Any

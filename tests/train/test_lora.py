@@ -168,7 +168,6 @@ def test_clips_are_encoded_once_unless_the_towers_change(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["8bit", "4bit"])
 def test_it_learns_on_a_quantized_base(data: Path, kind: str) -> None:
-    pytest.importorskip("bitsandbytes")
     wanted = settings(data, quantization=kind, targets=("llm",), steps=12)
     lora.train_adapter(wanted)
     curve = losses(wanted.output)
@@ -181,7 +180,6 @@ def test_layers_on_a_quantized_base_are_computed_again_instead_of_kept(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """QLoRA is for little memory, so it trains with gradient checkpointing."""
-    pytest.importorskip("bitsandbytes")
     runs: list[torch.nn.Module] = []
     read = lora.LoraTask.base_model
 
