@@ -40,23 +40,21 @@ MATRIX = 1024
 
 def run_threads(session: Session) -> None:
     footage = session.video(60, 720)
-    names = list(SETTINGS)[: 2 if session.quick else None]
-    with contextlib.ExitStack() as workers:
-        kept = {
-            name: workers.enter_context(
-                session.fresh_worker(**{**dict.fromkeys(OPENMP), **SETTINGS[name]})
-            )
-            for name in names
-        }
-        for state, number in (("idle", 0), (f"beside {NUM_BUSY} busy processes", NUM_BUSY)):
-            with busy(number):
-                runs = session.rounds(
-                    f"nano, {footage.label}, {state}",
-                    {n: partial(kept[n].call, first_answer, path=footage.path) for n in names},
-                )
-            best = min(runs.values(), key=lambda several: min(run["wall_s"] for run in several))
-            what = f"nano, {footage.label}, {state}: wall of default / best setting"
-            session.ratio(what, runs["default"], best, "wall_s", at_most=OF_BEST)
+    settings = list(SETTINGS)[: 2 if session.quick else None]
+
+    def answered(setting: str) -> Run:
+        environment = {**dict.fromkeys(OPENMP), **SETTINGS[setting]}
+        with session.fresh_worker(**environment) as worker:  # idle threads may spin on: end them
+            return worker.call(first_answer, path=footage.path)
+
+    for num_busy in (0,) if session.quick else (0, NUM_BUSY):
+        state = f"beside {num_busy} busy processes" if num_busy else "idle"
+        what = f"nano, {footage.label}, {state}"
+        with busy(num_busy):
+            runs = session.rounds(what, {name: partial(answered, name) for name in settings})
+        best = min(runs.values(), key=lambda several: _middle(several)["wall_s"])
+        what += ": wall of default / best setting"
+        session.ratio(what, runs["default"], best, "wall_s", at_most=OF_BEST)
 
 
 @contextlib.contextmanager

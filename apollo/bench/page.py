@@ -39,7 +39,8 @@ page.launch(server_port=int(sys.argv[1]), quiet=True, ssr_mode=False)
 """
 ONLY_WHAT_IS_NEEDED = """
 import sys, torch, transformers, gradio, apollo
-apollo.load().answer(sys.argv[1], sys.argv[2])
+greedy = apollo.Generation(temperature=0)
+apollo.load().answer(sys.argv[1], sys.argv[2], generation=greedy)
 """
 IMPORT = "import time; t = time.process_time(); import apollo; print(time.process_time() - t)"
 
