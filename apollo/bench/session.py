@@ -43,7 +43,6 @@ class Session:
     def video(self, duration_s: float, height: int, codec: str = "libx264") -> Footage:
         """A video of this kind; made when it is not there yet, in a process of its own."""
         if self.quick:
-            # not below 144 lines, where x264 does not give the same bytes every time
             duration_s, height = round(2 + duration_s**0.5 / 20, 1), 120 + height // 20 * 2
         footage = Footage(str(self.folder / "videos"), duration_s, height, codec)
         if not Path(footage.path).exists():

@@ -21,7 +21,12 @@ from apollo.data.whole_file import whole_file
 FPS = 30
 PIECE_S = 10  # one group of pictures
 OPTIONS = {  # about 2 to 6 Mbit/s at 1080p, as cameras and sites use
-    "libx264": {"preset": "veryfast", "crf": "23", "threads": "2"},
+    "libx264": {  # without its look-ahead, with which it does not give the same bytes every time
+        "preset": "veryfast",
+        "crf": "23",
+        "threads": "2",
+        "x264-params": "mbtree=0:rc-lookahead=0:b-adapt=0:scenecut=0",
+    },
     "libx265": {
         "preset": "veryfast",
         "crf": "26",
