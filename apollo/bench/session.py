@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from apollo.bench import videos
+from apollo.bench.footage import Footage
 from apollo.bench.meter import NotMeasured, Run
 from apollo.bench.results import Figure, Results, Timing
-from apollo.bench.videos import Footage
 from apollo.bench.worker import Worker
 from apollo.terminal import tell
 
@@ -46,6 +45,8 @@ class Session:
             duration_s, height = round(2 + duration_s**0.5 / 20, 1), 120 + height // 20 * 2
         footage = Footage(str(self.folder / "videos"), duration_s, height, codec)
         if not Path(footage.path).exists():
+            from apollo.bench import videos  # imports numpy and PyAV; kept out of --help
+
             tell(f"bench: making the video {footage.label}")
             with self.fresh_worker() as worker:
                 worker.call(videos.make, **vars(footage))

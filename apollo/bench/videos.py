@@ -7,15 +7,15 @@ same; so two hours of video take seconds to make.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
+from apollo.bench.footage import Footage
 from apollo.data.whole_file import whole_file
 
 FPS = 30
@@ -33,39 +33,17 @@ OPTIONS = {  # about 2 to 6 Mbit/s at 1080p, as cameras and sites use
         "x265-params": "log-level=none:pools=2:frame-threads=1",
     },
 }
-CODEC_NAMES = {"libx264": "H.264", "libx265": "HEVC"}
 REACH_PX = 256  # how far the texture moves before it turns round
-
-
-@dataclass(frozen=True)
-class Footage:
-    folder: str
-    duration_s: float
-    height: int
-    codec: str
-
-    @property
-    def label(self) -> str:
-        seconds = self.duration_s
-        length = f"{seconds / 60:g} min" if seconds >= 600 else f"{seconds:g} s"
-        return f"{length} {self.height}p {CODEC_NAMES[self.codec]}"
-
-    @property
-    def path(self) -> str:
-        name = f"{self.height}p-{self.duration_s:g}s-{self.codec}.mp4"
-        return os.path.join(self.folder, name)
 
 
 def make(**kind: Any) -> None:
     """Writes the video of this kind (a `Footage`'s fields) to its path."""
-    import av  # 30 MB, which the process that measures does without
-
     footage = Footage(**kind)
     num_frames = round(footage.duration_s * FPS)
     piece_frames = min(num_frames, PIECE_S * FPS)
     with whole_file(Path(footage.path)) as growing, tempfile.TemporaryDirectory() as scratch:
         piece = Path(scratch) / "piece.mp4"
-        _encode(av, piece, footage, piece_frames)
+        _encode(piece, footage, piece_frames)
         with av.open(str(growing), "w") as target:
             stream: Any = None
             for first in range(0, num_frames, piece_frames):
@@ -84,11 +62,11 @@ def make(**kind: Any) -> None:
                             target.mux(packet)
 
 
-def _encode(av: Any, path: Path, footage: Footage, num_frames: int) -> None:
+def _encode(path: Path, footage: Footage, num_frames: int) -> None:
     width = footage.height * 16 // 9 // 2 * 2
     options = {**OPTIONS[footage.codec], "g": str(PIECE_S * FPS)}
     with av.open(str(path), "w", format="mp4") as file:
-        stream = file.add_stream(footage.codec, rate=FPS, options=options)
+        stream: Any = file.add_stream(footage.codec, rate=FPS, options=options)
         stream.width, stream.height, stream.pix_fmt = width, footage.height, "yuv420p"
         for planes in drawn(width, footage.height, num_frames):
             file.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))

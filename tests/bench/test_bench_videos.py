@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from apollo.bench import videos
-from apollo.bench.videos import Footage, make
+from apollo.bench.footage import Footage
+from apollo.bench.videos import make
 from apollo.video.reader import Video
 
 
