@@ -113,29 +113,23 @@ def next_turn(path: str, name: str, way: str) -> Run:
     from apollo.bench import baseline, models
 
     apollo = models.named(name)
+    prefixes = getattr(apollo, "prefixes", None)
+    if prefixes is None:
+        raise NotMeasured("keys and values are not kept between questions yet")
     said = first_turn(path, name)
     messages = [_another()] if way == "new conversation" else [*said, _another()]
     if way == "baseline":
         clips = apollo.clips(path)
         return cost_of(lambda: baseline.answer(apollo.model, path, clips, messages, 1))
     if way == "without reuse":
-        prefixes(apollo).clear()
+        prefixes.clear()
     with metered() as run:
         _, stats = models.ask(apollo, path, messages, 1)
-    if hasattr(stats, WORK[0]):
-        run |= models.counted(stats)
-    return run
+    return run | models.counted(stats)
 
 
 def _another() -> dict[str, str]:
     return {"role": "user", "content": f"And what is in part {next(_numbers)} of it?"}
-
-
-def prefixes(apollo: Any) -> Any:
-    """The cache of keys and values."""
-    if not hasattr(apollo, "prefixes"):
-        raise NotMeasured("keys and values are not kept between questions yet")
-    return apollo.prefixes
 
 
 def turns(path: str, number: int) -> list[Run]:
@@ -149,10 +143,8 @@ def turns(path: str, number: int) -> list[Run]:
         messages.append({"role": "user", "content": f"What comes {turn + 1} minutes later?"})
         with metered() as run:
             text, stats = models.ask(apollo, path, messages, 16)
-        if hasattr(stats, WORK[0]):
-            run |= models.counted(stats)
         messages.append({"role": "assistant", "content": text or "Nothing."})
-        runs.append(run)
+        runs.append(run | models.counted(stats))
     return runs
 
 
