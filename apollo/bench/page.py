@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import os
 import socket
 import subprocess
 import sys
@@ -25,12 +26,14 @@ from unittest.mock import patch
 from apollo.bench.answering import NUM_TOKENS, QUESTION
 from apollo.bench.meter import NotMeasured, Run, cost_of, cpu_s, metered
 from apollo.bench.session import Session
+from apollo.bench.worker import Worker
 
 OF_STREAM, LAG_AT_MOST_MS, OF_CPU = 1.1, 60, 1.2
 OF_EMPTY_PAGE, OF_IMPORTS, IMPORT_CPU_S = 1.3, 1.5, 0.1
 NUM_VISITORS = 8
 EXAMPLE = Path(__file__).parent.parent / "demo" / "assets" / "example_1.mp4"
 START_S = 240
+PAGE = ("-m", "apollo", "demo", "--port")
 EMPTY_PAGE = """
 import sys, gradio
 with gradio.Blocks(analytics_enabled=False) as page:
@@ -100,10 +103,10 @@ def run_start(session: Session) -> None:
         runs_of = session.rounds(
             "start",
             {
-                "empty page": lambda: {"wall_s": _reachable_s("-c", EMPTY_PAGE)},
-                "page": lambda: {"wall_s": _reachable_s("-m", "apollo", "demo", "--port")},
+                "empty page": partial(_reachable, session, "-c", EMPTY_PAGE),
+                "page": partial(_reachable, session, *PAGE),
                 "imports and answer": _bare_answer,
-                "page and answer": lambda: _page_answer(visitor),
+                "page and answer": partial(_page_answer, session, visitor),
             },
         )
         for above, below, most in (
@@ -115,13 +118,16 @@ def run_start(session: Session) -> None:
 
 
 @contextlib.contextmanager
-def _serving(*command: str) -> Iterator[str]:
+def _serving(session: Session, *command: str) -> Iterator[str]:
     """The address of a page that `python *command PORT` is about to open."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, *command, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, *command, str(port)],
+        env=os.environ | session.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield f"http://127.0.0.1:{port}/"
@@ -141,11 +147,11 @@ def wait_for(url: str) -> None:
     raise NotMeasured(f"no page could be opened within {START_S} seconds")
 
 
-def _reachable_s(*command: str) -> float:
+def _reachable(session: Session, *command: str) -> Run:
     began_s = time.monotonic()
-    with _serving(*command) as url:
+    with _serving(session, *command) as url:
         wait_for(url)
-        return time.monotonic() - began_s
+        return {"wall_s": time.monotonic() - began_s}
 
 
 def _bare_answer() -> Run:
@@ -153,9 +159,9 @@ def _bare_answer() -> Run:
     return cost_of(lambda: subprocess.run(code, capture_output=True, check=True))
 
 
-def _page_answer(visitor: Any) -> Run:
+def _page_answer(session: Session, visitor: Worker) -> Run:
     began_s = time.monotonic()
-    with _serving("-m", "apollo", "demo", "--port") as url:
+    with _serving(session, *PAGE) as url:
         visitor.call(visit, url=url, path=str(EXAMPLE), number=256)
         return {"wall_s": time.monotonic() - began_s}
 

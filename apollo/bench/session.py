@@ -7,6 +7,7 @@ Out: `results`. Cases are functions of a `Session`.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,13 @@ class Session:
         self.folder, self.repeats, self.quick = folder, repeats, quick
         self.results = Results()
         self.case = ""  # the name of the one that runs
+        self.environment: dict[str, str] = {}  # of all processes: what is uploaded is not kept
         self._kept = contextlib.ExitStack()
         self._shared: Worker | None = None
 
     def __enter__(self) -> Session:
+        uploads = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self.environment = {"GRADIO_TEMP_DIR": self._kept.enter_context(uploads)}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,8 +76,8 @@ class Session:
             return worker.call(function, **arguments)
 
     def fresh_worker(self, **environment: str | None) -> Worker:
-        """A process that nothing has run in, with its own place for uploads."""
-        return Worker({"GRADIO_TEMP_DIR": str(self.folder / "uploads"), **environment})
+        """A process that nothing has run in."""
+        return Worker({**self.environment, **environment})
 
     def rounds(self, what: str, ways: Mapping[str, Callable[[], Run]]) -> Runs:
         """Runs every way once a round, so that they share what else the machine does."""
