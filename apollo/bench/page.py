@@ -156,7 +156,9 @@ def _reachable(session: Session, *command: str) -> Run:
 
 def _bare_answer() -> Run:
     code = [sys.executable, "-c", ONLY_WHAT_IS_NEEDED, str(EXAMPLE), QUESTION["content"]]
-    return cost_of(lambda: subprocess.run(code, capture_output=True, check=True))
+    run = cost_of(lambda: subprocess.run(code, capture_output=True, check=True))
+    del run["peak_mb"]  # of this process
+    return run
 
 
 def _page_answer(session: Session, visitor: Worker) -> Run:
