@@ -170,7 +170,7 @@ def write(path: str, number: int, way: str) -> Run:
     """The cost of so many tokens about a video that is encoded; the prompt is read whole."""
     import torch
 
-    from apollo.bench import models
+    from apollo.bench import baseline, models
     from apollo.settings import Generation
 
     apollo = models.named("nano")
@@ -181,12 +181,12 @@ def write(path: str, number: int, way: str) -> Run:
     if way != "generate":
         generation = Generation(max_new_tokens=number) if "sampled" in way else greedy
         return cost_of(lambda: apollo.stream(path, QUESTION["content"], generation=generation))
-    with apollo.prepare(path, [QUESTION], generation=greedy) as prepared:
-        request = prepared.request
-    assert request.tokens is not None
-    rows = [request.tokens.flatten(0, 1)]  # (N, K, D) -> (N*K, D)
+    clips = apollo.clips(path)
+    ids = baseline.prompt_ids(apollo.model, path, clips, [QUESTION])
     with torch.inference_mode():
-        embeddings, _, _ = apollo.model.merge(torch.tensor([request.ids]), rows)  # (1, S, D)
+        pixels = baseline.pixels(path, clips, apollo.model.vision_tower.vision_processor)
+        rows = apollo.model.encode_clips(pixels).flatten(0, 1)  # (N, K, D) -> (N*K, D)
+        embeddings, _, _ = apollo.model.merge(torch.tensor([ids]), [rows])  # (1, S, D)
         mask = torch.ones(embeddings.shape[:2], dtype=torch.long)
         return cost_of(
             lambda: apollo.model.llm.generate(

@@ -86,6 +86,19 @@ def pixels(path: str, clips: Sequence[Clip], transforms: Sequence[Any]) -> list[
     return [torch.stack(tower) for tower in towers]
 
 
+def prompt_ids(
+    model: ApolloForCausalLM, path: str, clips: Sequence[Clip], messages: Sequence[Message]
+) -> list[int]:
+    """The prompt (S,), with one slot per visual token."""
+    block = video_block(
+        clips,
+        duration_s=probe(path).duration_s,
+        clip_duration_s=model.config.clip_duration_s,
+        tokens_per_clip=model.config.tokens_per_clip,
+    )
+    return tokenize(build_prompt(messages, block), model.tokenizer)
+
+
 @torch.inference_mode()
 def answer(
     model: ApolloForCausalLM,
@@ -95,16 +108,9 @@ def answer(
     max_new_tokens: int,
 ) -> str:
     """The greedy answer."""
-    block = video_block(
-        clips,
-        duration_s=probe(path).duration_s,
-        clip_duration_s=model.config.clip_duration_s,
-        tokens_per_clip=model.config.tokens_per_clip,
-    )
     assert model.tokenizer is not None
-    ids = tokenize(build_prompt(messages, block), model.tokenizer)
     written = model.generate(
-        torch.tensor([ids]),
+        torch.tensor([prompt_ids(model, path, clips, messages)]),
         vision_input=[pixels(path, clips, model.vision_tower.vision_processor)],
         do_sample=False,
         max_new_tokens=max_new_tokens,

@@ -75,11 +75,7 @@ def _random(name: str) -> Apollo:
 def fresh(name: str) -> Apollo:
     """The same weights with empty caches."""
     kept = named(name)
-    apollo = Apollo(kept.model, kept.card)
-    forget = getattr(apollo.cache, "clear", None)  # what lies on the disk too
-    if forget is not None:
-        forget()
-    return apollo
+    return Apollo(kept.model, kept.card)
 
 
 def ask(

@@ -105,7 +105,7 @@ def run_start(session: Session) -> None:
             {
                 "empty page": partial(_reachable, session, "-c", EMPTY_PAGE),
                 "page": partial(_reachable, session, *PAGE),
-                "imports and answer": _bare_answer,
+                "imports and answer": partial(_bare_answer, session),
                 "page and answer": partial(_page_answer, session, visitor),
             },
         )
@@ -154,9 +154,10 @@ def _reachable(session: Session, *command: str) -> Run:
         return {"wall_s": time.monotonic() - began_s}
 
 
-def _bare_answer() -> Run:
+def _bare_answer(session: Session) -> Run:
+    env = os.environ | session.environment
     code = [sys.executable, "-c", ONLY_WHAT_IS_NEEDED, str(EXAMPLE), QUESTION["content"]]
-    run = cost_of(lambda: subprocess.run(code, capture_output=True, check=True))
+    run = cost_of(lambda: subprocess.run(code, env=env, capture_output=True, check=True))
     del run["peak_mb"]  # of this process
     return run
 

@@ -29,13 +29,14 @@ class Session:
         self.folder, self.repeats, self.quick = folder, repeats, quick
         self.results = Results()
         self.case = ""  # the name of the one that runs
-        self.environment: dict[str, str] = {}  # of all processes: what is uploaded is not kept
+        # of all processes: visual tokens are not kept on disk, nor is what is uploaded
+        self.environment = {"APOLLO_CACHE  # a folder; empty: nothing is kept on disk": ""}
         self._kept = contextlib.ExitStack()
         self._shared: Worker | None = None
 
     def __enter__(self) -> Session:
         uploads = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self.environment = {"GRADIO_TEMP_DIR": self._kept.enter_context(uploads)}
+        self.environment["GRADIO_TEMP_DIR"] = self._kept.enter_context(uploads)
         return self
 
     def __exit__(self, *_: object) -> None:
