@@ -30,7 +30,7 @@ class Session:
         self.results = Results()
         self.case = ""  # the name of the one that runs
         # of all processes: visual tokens are not kept on disk, nor is what is uploaded
-        self.environment = {"APOLLO_CACHE  # a folder; empty: nothing is kept on disk": ""}
+        self.environment = {"APOLLO_CACHE": ""}
         self._kept = contextlib.ExitStack()
         self._shared: Worker | None = None
 
