@@ -2,8 +2,8 @@
 
 In:  a video, its planned clips and a conversation.  Out: the pixels and answers that Apollo gives.
 Odd: kept slow on purpose. Every frame is decoded at full size, all wanted ones are held at once,
-each is padded to a square and processed for each tower by the libraries the models were made with,
-all clips are encoded and the whole prompt is read. Nothing is kept for the next question.
+padded to squares and processed for each tower by the libraries the models were made with, all clips
+are encoded and the whole prompt is read. Nothing is kept for the next question.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.model.prompt import Message, build_prompt, tokenize, video_block
 from apollo.video.clips import Clip
 from apollo.video.reader import probe
-from apollo.vision.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 
 def decoded(path: str, frame_ids: Sequence[int]) -> np.ndarray:
@@ -43,7 +42,7 @@ def decoded(path: str, frame_ids: Sequence[int]) -> np.ndarray:
 
 
 def padded(frames: np.ndarray, mean: Sequence[float]) -> np.ndarray:
-    """(T, H, W, 3) -> (T, side, side, 3), in the middle of the mean colour."""
+    """(F, H, W, 3) -> (F, side, side, 3), in the middle of the mean colour."""
     count, height, width, _ = frames.shape
     side = max(height, width)
     square = np.full((count, side, side, 3), [int(value * 255) for value in mean], np.uint8)
@@ -52,38 +51,37 @@ def padded(frames: np.ndarray, mean: Sequence[float]) -> np.ndarray:
     return square
 
 
-def siglip_pixels(frames: np.ndarray, size: int, mean: Sequence[float], std: Any) -> Tensor:
-    """(T, H, W, 3) uint8 -> (T, 3, S, S), by transformers' processor."""
+def siglip_pixels(squares: np.ndarray, transform: Any) -> Tensor:
+    """(F, side, side, 3) uint8 -> (F, 3, S, S), by transformers' processor."""
+    size = transform.image_size
     processor = SiglipImageProcessorPil(
-        size={"height": size, "width": size}, image_mean=list(mean), image_std=list(std)
+        size={"height": size, "width": size},
+        image_mean=list(transform.mean),
+        image_std=list(transform.std),
     )
-    pictures = list(padded(frames, mean))
-    return processor.preprocess(pictures, return_tensors="pt")["pixel_values"]
+    return processor.preprocess(list(squares), return_tensors="pt")["pixel_values"]
 
 
-def internvideo2_pixels(frames: np.ndarray, size: int) -> Tensor:
-    """(T, H, W, 3) uint8 -> (3, T, S, S), by OpenCV's bilinear resize."""
-    small = [cv2.resize(frame, (size, size)) for frame in padded(frames, IMAGENET_MEAN)]
-    values = (np.stack(small) / 255 - IMAGENET_MEAN) / IMAGENET_STD  # (T, S, S, 3)
-    return torch.from_numpy(values).permute(3, 0, 1, 2).float()
+def internvideo2_pixels(squares: np.ndarray, transform: Any) -> Tensor:
+    """(F, side, side, 3) uint8 -> (F, 3, S, S), by OpenCV's bilinear resize."""
+    small = [cv2.resize(square, (transform.image_size,) * 2) for square in squares]
+    values = (np.stack(small) / 255 - transform.mean) / transform.std  # (F, S, S, 3)
+    return torch.from_numpy(values).permute(0, 3, 1, 2).float()
 
 
 def pixels(path: str, clips: Sequence[Clip], transforms: Sequence[Any]) -> list[Tensor]:
     """The normalised pixels (N, ...) of all clips, one tensor a tower. Only sizes and colours are
     taken from `transforms`."""
-    frame_ids = sorted({number for clip in clips for number in clip.frame_ids})
-    frames = decoded(path, frame_ids)  # (F, H, W, 3)
-    place = {number: row for row, number in enumerate(frame_ids)}
-    towers: list[list[Tensor]] = [[] for _ in transforms]
-    for clip in clips:
-        shown = frames[[place[number] for number in clip.frame_ids]]  # (T, H, W, 3)
-        for tower, transform in zip(towers, transforms, strict=True):
-            if transform.trailing_dims == 2:
-                values = (transform.image_size, transform.mean, transform.std)
-                tower.append(siglip_pixels(shown, *values))
-            else:
-                tower.append(internvideo2_pixels(shown, transform.image_size))
-    return [torch.stack(tower) for tower in towers]
+    frame_ids = np.array([clip.frame_ids for clip in clips])  # (N, T)
+    frames = decoded(path, frame_ids.ravel().tolist())  # (N*T, H, W, 3)
+    towers = []
+    for transform in transforms:
+        squares = padded(frames, transform.mean)
+        is_siglip = transform.trailing_dims == 2  # its frames are pictures of their own
+        values = (siglip_pixels if is_siglip else internvideo2_pixels)(squares, transform)
+        values = values.unflatten(0, frame_ids.shape)  # (N*T, 3, S, S) -> (N, T, 3, S, S)
+        towers.append(values if is_siglip else values.transpose(1, 2))  # -> (N, 3, T, S, S)
+    return towers
 
 
 def prompt_ids(
