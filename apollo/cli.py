@@ -1,4 +1,4 @@
-"""The command line: `apollo ask | chat | download | demo | train | lora | eval`.
+"""The command line: `apollo ask | chat | download | demo | train | lora | eval | bench`.
 
 In:  arguments.  Out: text on stdout, progress on stderr when that is a terminal, and an exit code:
 0 done, 2 something the user can correct (one line on stderr), 130 interrupted, 141 reader gone.
@@ -18,6 +18,7 @@ from typing import Any
 
 import apollo
 import apollo.nano  # its tasks and recipes are known to `apollo train` from here on
+from apollo.bench import command as bench_command
 from apollo.catalog import card_of
 from apollo.demo import command as demo_command
 from apollo.errors import OutputError
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("train", train_command, "train a model by a recipe"),
         ("lora", lora_command, "train a small adapter on your own clips"),
         ("eval", eval_command, "ask many questions and count the right answers"),
+        ("bench", bench_command, "measure how fast Apollo is on this machine"),
     ):
         command = commands.add_parser(name, help=text)
         module.add_flags(command)

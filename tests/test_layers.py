@@ -15,7 +15,7 @@ ROOT = Path(apollo.__file__).parent
 # A room may import from itself and from the rooms before it. Folders are rooms; the files that lie
 # directly in the package are sorted into rooms by FILES.
 ROOMS = (  # noqa: SIM905
-    "ground data video vision model adapters chat cartoon train nano evaluate demo cli"
+    "ground data video vision model adapters chat cartoon train nano evaluate demo bench cli"
 ).split()
 FILES = {
     "ground": ("constants", "errors", "settings", "catalog", "terminal", "startup"),

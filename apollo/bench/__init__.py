@@ -1,0 +1,1 @@
+"""`apollo bench`: how fast Apollo is, beside a plain baseline and the floors of the machine."""
