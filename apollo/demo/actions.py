@@ -130,6 +130,13 @@ def change_video(turns: Turns, video: str | None, box: str) -> tuple:
     return show(turns, box=question if question and not box else KEEP)
 
 
+def read_ahead(video: str | None) -> Iterator[str]:
+    """How much of a video that was just chosen has been read."""
+    for text in worker.reading_ahead(video):
+        yield html.escape(text)
+    yield ""
+
+
 def ask(
     video: str | None,
     question: str,

@@ -96,7 +96,7 @@ def check_address(host: str, port: int) -> None:
 def serve(args: argparse.Namespace) -> None:
     """Opens the page, then loads the model, then waits until the server is stopped."""
     with collector_paused():
-        from apollo.demo.page import ASSETS, HEAD, MAX_UPLOAD, THEME, demo
+        from apollo.demo.page import ASSETS, HEAD, MAX_THREADS, MAX_UPLOAD, THEME, demo
         from apollo.demo.worker import ZERO_GPU, host
 
     options = model_options(args)
@@ -110,6 +110,7 @@ def serve(args: argparse.Namespace) -> None:
         prevent_thread_lock=True,
         quiet=True,  # its advice is about Python
         max_file_size=MAX_UPLOAD,
+        max_threads=MAX_THREADS,
         show_error=False,
         run_history=False,  # would keep what visitors ask in their browser
         footer_links=["api", "settings"],

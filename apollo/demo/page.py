@@ -28,8 +28,9 @@ SLIDERS = [  # lowest, highest, step, at first, label, info
     (0.05, 1, 0.05, 0.7, "Top-p", "Chooses among the likeliest words up to this share"),
     (32, 1024, 32, 256, "Max output tokens", "The longest answer; a word is one or two tokens"),
 ]
-MODEL_SLOT = "model"  # every listener that runs the model waits in this one line
+MODEL_SLOT = "model"  # every listener that runs the model; `worker.host.line` orders them
 MAX_WAITING = 32
+MAX_THREADS = 2 * MAX_WAITING + 16  # one for each that waits, and for uploads and buttons
 MAX_UPLOAD = "500mb"
 
 THEME = gr.themes.Soft(
@@ -62,6 +63,7 @@ def build() -> gr.Blocks:
                     elem_id="video",
                     height="min(42vh, 360px)",
                 )
+                reading = gr.Markdown("", elem_id="reading", container=False)
                 examples = gr.Column(elem_id="try")
             with gr.Column(scale=3, min_width=300):
                 chat = gr.Chatbot(
@@ -106,7 +108,9 @@ def build() -> gr.Blocks:
 
         panel = [chat, box, status]
         quiet: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
-        runs: dict[str, Any] = dict(concurrency_id=MODEL_SLOT, concurrency_limit=1, **quiet)
+        runs: dict[str, Any] = dict(
+            concurrency_id=MODEL_SLOT, concurrency_limit=MAX_WAITING, **quiet
+        )
         quick: dict[str, Any] = dict(queue=False, **quiet)
         asked = [send_button.click, box.submit]
         sent = gr.on(asked, actions.send, [turns, video, box, *sliders], panel, **runs)
@@ -120,7 +124,11 @@ def build() -> gr.Blocks:
         # the panel has a bin of its own, which must not leave the conversation behind
         emptied = [clear_button.click, chat.clear]
         gr.on(emptied, actions.clear, [turns], panel, cancels=running, **quick)
-        video.change(actions.change_video, [turns, video, box], panel, cancels=running, **quick)
+        changed = video.change(
+            actions.change_video, [turns, video, box], panel, cancels=running, **quick
+        )
+        read = changed.then(actions.read_ahead, video, reading, concurrency_limit=None, **quiet)
+        video.change(None, cancels=[read], **quick)  # of the video before
         page.load(actions.model_line, None, about, concurrency_limit=None, **quiet)
         api_endpoint(video, sliders)
     return page
@@ -145,7 +153,7 @@ def api_endpoint(video: gr.Video, sliders: list[gr.Slider]) -> None:
             answer_text,
             api_name="ask",
             concurrency_id=MODEL_SLOT,
-            concurrency_limit=1,
+            concurrency_limit=MAX_WAITING,
         )
 
 

@@ -26,6 +26,7 @@ import gradio as gr
 from spaces.config import Config as SpaceConfig
 
 import apollo
+from apollo.demo.line import Line
 
 if TYPE_CHECKING:  # the page is there before the slow libraries are
     from apollo.model.prompt import Message
@@ -39,6 +40,8 @@ ZERO_GPU: bool = SpaceConfig.zero_gpu
 UPLOADS_KEPT_S = 2 * 3600
 # What a GPU of ZeroGPU is asked for; more than is needed, because at its end the answer is cut off.
 MAX_READ_S = 600  # of one video; others wait meanwhile
+LOOK_AGAIN_S = 0.2
+MODEL_LOADS_S = 600
 GPU_START_S = 5
 GPU_CLIPS_PER_S = 8
 GPU_TOKENS_PER_S = 20
@@ -54,7 +57,7 @@ class Host:
         self.model: Any = None
         self.problem = ""  # a sentence, when loading failed
         self.ready = threading.Event()  # set when loading is over, well or badly
-        self.turn = threading.Lock()  # held by the one answer being written
+        self.line = Line()  # the first in it is answered
 
     def load(self, name: str, **options: Any) -> None:
         """Loads the model; the arguments and what it raises are those of `apollo.load`."""
@@ -134,41 +137,86 @@ def answer_steps(
     generation = apollo.Generation(
         temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens
     )
-    with host.turn:  # a stopped answer may still be finishing its last token
+    sampling = apollo.Sampling(max_read_s=MAX_READ_S)
+    with host.line.place() as place:
+        while ahead := place.num_ahead:
+            questions = "one question is" if ahead == 1 else f"{ahead} questions are"
+            yield "status", f"Waiting: {questions} before yours"
+            place.wait(LOOK_AGAIN_S)
         yield None
-        if video is not None and not os.path.exists(video):
-            raise apollo.VideoError(
-                f"The video has expired: uploads are kept for {UPLOADS_KEPT_S // 3600} hours; "
-                "choose the video again."
-            )
-        sampling = apollo.Sampling(max_read_s=MAX_READ_S)
-        with host.model.prepare(
-            video, messages, sampling=sampling, generation=generation
-        ) as prepared:
-            request, pixels = prepared.request, prepared.pixels()
-            if ZERO_GPU:
-                pixels = yield from _read_whole(pixels, request.clips_to_encode)
-                yield "status", "Waiting for a GPU …"
-            with contextlib.closing(answer_on_gpu(request, pixels)) as steps:
-                for step in steps:
-                    if step and step[0] == "tokens":
-                        host.model.remember(request, step[1], prepared.nameless_warning)
-                    elif step and step[0] == "done":
-                        stats = prepared.noted(step[1])
-                        if stats.note:
-                            yield "note", stats.note
-                        yield "status", summary(stats)
-                    else:
-                        yield step
+        _check_kept(video)
+        answer = _answer_on_zerogpu if ZERO_GPU else _answer_here
+        yield from answer(video, messages, sampling, generation)
 
 
-def _read_whole(pixels: Iterator[list[Any]], total: int) -> Steps:
+def _check_kept(video: str | None) -> None:
+    if video is not None and not os.path.exists(video):
+        raise apollo.VideoError(
+            f"The video has expired: uploads are kept for {UPLOADS_KEPT_S // 3600} hours; "
+            "choose the video again."
+        )
+
+
+def _answer_here(video: str | None, messages: list[Message], sampling: Any, settings: Any) -> Steps:
+    events = host.model.events(video, messages, sampling=sampling, generation=settings)
+    with contextlib.closing(events):
+        for event in events:
+            step = _step(event)
+            if step and step[0] == "done":
+                yield from _ending(step[1])
+            else:
+                yield step
+
+
+def _answer_on_zerogpu(
+    video: str | None, messages: list[Message], sampling: Any, settings: Any
+) -> Steps:
+    with host.model.prepare(video, messages, sampling=sampling, generation=settings) as prepared:
+        request = prepared.request
+        pixels = yield from _read_whole(prepared.pixels(), request.clips_to_encode)
+        yield "status", "Waiting for a GPU …"
+        with contextlib.closing(answer_on_gpu(request, pixels)) as steps:
+            for step in steps:
+                if step and step[0] == "tokens":
+                    prepared.keep(step[1])
+                elif step and step[0] == "done":
+                    yield from _ending(prepared.noted(step[1]))
+                else:
+                    yield step
+
+
+def _ending(stats: Any) -> Steps:
+    if stats.note:
+        yield "note", stats.note
+    yield "status", summary(stats)
+
+
+def reading_ahead(video: str | None) -> Iterator[str]:
+    """Reads a video before anybody asks: how far it is, again and again. Closing this ends it.
+
+    Not on ZeroGPU, where a GPU is only lent to an answer.
+    """
+    if video is None or ZERO_GPU or not host.ready.wait(MODEL_LOADS_S) or host.model is None:
+        return
+    try:
+        reading = host.model.read_ahead(video, apollo.Sampling(max_read_s=MAX_READ_S))
+    except apollo.ApolloError as error:
+        yield str(error)
+        return
+    with reading:
+        while not reading.is_over:
+            yield f"Read {reading.done} of {reading.total} clips"
+            reading.wait(LOOK_AGAIN_S)
+        yield str(reading.error or "")
+
+
+def _read_whole(pixels: Iterator[Any], total: int) -> Steps:
     """All pixels at once, so that no GPU waits while the video is read."""
     groups: list[Any] = []
     done = 0
     for group in pixels:
         groups.append(group)
-        done += len(group[0])  # (N, ...) of the first tower
+        done += len(group.lost)
         yield "status", f"Reading the video: {done} of {total} clips"
     return groups
 

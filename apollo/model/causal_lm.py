@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import LogitsProcessorList, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from apollo.constants import IGNORE_INDEX
@@ -34,6 +34,7 @@ from apollo.model.merge import (
     warn_of_padding,
 )
 from apollo.model.pretrained import PretrainedApollo
+from apollo.model.sampling import Processors
 from apollo.vision.connector import Connector, ConnectorConfig
 from apollo.vision.towers import HybridTower, build_tower
 
@@ -222,12 +223,12 @@ class ApolloForCausalLM(PretrainedApollo):
             assert mask is not None  # a mask went in
             if self.config.padding_side != "left" and not bool(mask.all()):
                 embeddings, mask = pad_left(embeddings, mask)  # generation appends at the right
-        finite = FiniteScores(self.dtype)
+        finite = FiniteScores(self.dtype, self.device)
         processors = [finite, *(generate_kwargs.pop("logits_processor", None) or ())]
         written = self.llm.generate(
             inputs_embeds=embeddings,
             attention_mask=mask,
-            logits_processor=LogitsProcessorList(processors),
+            logits_processor=Processors(processors),
             **generate_kwargs,
         )
         finite.check_last()

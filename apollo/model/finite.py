@@ -35,13 +35,14 @@ class FiniteScores(LogitsProcessor):
     NaN would be drawn as token 0, or as none at all, which on a GPU ends the process.
     """
 
-    def __init__(self, dtype: torch.dtype) -> None:
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         self.dtype = dtype
+        self._is_behind = device.type != "cpu"  # the device computes while Python goes on
         self.largest: Tensor | None = None  # score of the newest token; NaN if any is NaN
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         largest = scores.max()
-        if scores.device.type == "cpu":  # nothing to wait for
+        if not self._is_behind:
             self._check(largest)
             return scores
         before, self.largest = self.largest, largest

@@ -139,7 +139,7 @@ def stream_text(
                 visual_tokens=[visual_tokens],
                 do_sample=False,
                 max_new_tokens=generation.max_new_tokens,
-                logits_processor=logits_processors(generation, model.device),
+                logits_processor=logits_processors(generation),
                 streamer=streamer,
                 **({} if cache is None else {"cache": cache}),
             )

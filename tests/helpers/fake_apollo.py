@@ -71,14 +71,19 @@ class FakeApollo:
             request=request,
             pixels=lambda: self._pixels(request),
             noted=lambda stats: stats,
-            nameless_warning=None,
+            keep=lambda tokens: self.kept.update({video: tokens}),
         )
 
-    def _pixels(self, request: Request) -> Iterator[list[list[float]]]:
+    def read_ahead(self, video: str, sampling: Any) -> Any:
+        probe(video)
+        done = dict(done=NUM_CLIPS, total=NUM_CLIPS, is_over=True, error=None)
+        return contextlib.nullcontext(SimpleNamespace(**done))
+
+    def _pixels(self, request: Request) -> Iterator[Any]:
         for _ in range(request.clips_to_encode):
             time.sleep(0.02)
             self.read += 1
-            yield [[0.0], [0.0]]  # one clip for each of two towers
+            yield SimpleNamespace(pixels=[[0.0], [0.0]], lost=(0,))  # one clip for two towers
 
     def respond(self, request: Request, pixels: Iterable[Any]) -> Iterator[Any]:
         from apollo.events import Done, Encoded, Reading, Stats, Text  # light ones after `install`
@@ -92,13 +97,10 @@ class FakeApollo:
             for piece in self._answer(request.text, request.num_messages):
                 yield Text(piece)
             reused = request.tokens is not None
-            yield Done(Stats(request.num_clips, 8.0, reused, 100, 20, 0.5, 16.0))
+            yield Done(Stats(request.num_clips, 8.0, reused, 100, 0, 20, 0.5, 16.0))
         except GeneratorExit:
             self.closed += 1
             raise
-
-    def remember(self, request: Request, tokens: Any, warning: str | None = None) -> None:
-        self.kept[request.video] = tokens
 
     def events(self, video: str | None, question: Any, *, generation: Any, **_: Any) -> Any:
         from apollo.events import Encoded
@@ -108,7 +110,9 @@ class FakeApollo:
         )
         with self.prepare(video, messages, generation=generation) as prepared:
             for event in self.respond(prepared.request, prepared.pixels()):
-                if not isinstance(event, Encoded):
+                if isinstance(event, Encoded):
+                    prepared.keep(event.tokens)
+                else:
                     yield event
 
     def _answer(self, text: str, num_messages: int) -> Iterator[str]:
@@ -141,8 +145,8 @@ def install(load: Callable[..., Any] = lambda *_, **__: FakeApollo()) -> None:
     events.Done = make_dataclass("Done", ["stats"])
     events.Stats = make_dataclass(
         "Stats",
-        ["clips", "covered_s", "reused_visual_tokens", "prompt_tokens", "answer_tokens"]
-        + ["first_token_s", "tokens_per_s", ("note", Any, None)],
+        ["clips", "covered_s", "reused_visual_tokens", "prompt_tokens", "reused_prompt_tokens"]
+        + ["answer_tokens", "first_token_s", "tokens_per_s", ("note", Any, None)],
     )
     events.Stats.__module__ = events.__name__  # pickled on ZeroGPU
     chat: Any = ModuleType("apollo.chat")

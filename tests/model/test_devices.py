@@ -18,7 +18,6 @@ from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.model.clip_cache import ClipCache
 from apollo.model.device import best_dtype
 from apollo.model.generation import watch_layers
-from apollo.model.sampling import Draw
 from apollo.model.visual_tokens import Viewer, clips_at_once
 from apollo.settings import Generation, Sampling
 from apollo.video.reader import Video
@@ -129,16 +128,6 @@ def test_uint8_pixels_give_the_same_tokens_as_normalised_ones(tiny_model: Any) -
     transforms = tiny_model.vision_tower.vision_processor
     ready = [t.normalise(x) for t, x in zip(transforms, pixels, strict=True)]
     assert torch.equal(tiny_model.encode_clips(ready), tokens)
-
-
-def test_sampling_noise_is_drawn_where_the_scores_are() -> None:
-    sampling = Draw(1.0, 1.0, 5, torch.device("cpu"))
-    assert sampling.generator.device.type == "cpu"
-    scores = torch.tensor([[0.1, 0.2, 0.7]], dtype=torch.bfloat16).log().repeat(4000, 1)
-    picks = sampling(None, scores).argmax(-1)
-    assert picks.bincount(minlength=3) / 4000 == pytest.approx([0.1, 0.2, 0.7], abs=0.03)
-    never = torch.tensor([[float("-inf"), 0.0]])
-    assert all(sampling(None, never).argmax() == 1 for _ in range(100))
 
 
 def test_a_model_is_watched_once_however_many_wrap_it(tiny_model: Any) -> None:

@@ -142,10 +142,15 @@ def test_row_62_generate_never_draws_from_what_is_no_number(sampled: bool, num_t
 
 def test_row_62_scores_are_looked_at_without_waiting_for_them() -> None:
     good, bad = torch.tensor([[1.0, -torch.inf, 3.0]]), torch.tensor([[1.0, torch.nan, torch.inf]])
-    scores = FiniteScores(torch.float16)
+    cpu, card = torch.device("cpu"), torch.device("cuda")
+    scores = FiniteScores(torch.float16, card)
     scores.check_last()  # nothing was computed
     with pytest.raises(ModelError):  # the first token at once
-        FiniteScores(torch.float16)(None, bad)
+        FiniteScores(torch.float16, card)(None, bad)
+    at_once = FiniteScores(torch.float16, cpu)
+    assert at_once(None, good) is good
+    with pytest.raises(ModelError):  # there is nothing to wait for
+        at_once(None, bad)
     assert torch.equal(scores(None, good), good)
     assert scores(None, bad).isfinite().all()  # can be drawn from, and is found out next time
     with pytest.raises(ModelError):
