@@ -35,7 +35,7 @@ def test_every_button_does_something():
     assert all(button._id in live for button in buttons)
 
 
-def test_only_ask_is_public_and_the_model_has_one_line():
+def test_only_ask_is_public_and_the_model_has_one_queue():
     """Defect 10 of the original: no queue settings at all."""
     public = [d["api_name"] for d in listeners() if d["api_visibility"] != "private"]
     assert public == ["ask"]
@@ -43,7 +43,7 @@ def test_only_ask_is_public_and_the_model_has_one_line():
         f for f in page.demo.fns.values() if f.fn in (actions.send, actions.retry, actions.ask)
     ]
     assert len(runs_model) == 3
-    assert {(f.concurrency_id, f.concurrency_limit) for f in runs_model} == {("model", 1)}
+    assert {(f.concurrency_id, f.concurrency_limit) for f in runs_model} == {("model", page.MAX_WAITING)}
     assert page.demo._queue.max_size == page.MAX_WAITING
     assert page.demo.delete_cache is not None
 

@@ -324,7 +324,7 @@ def test_a_video_is_encoded_once(nano: Any, calls_of: Any) -> None:
 
 def test_a_question_that_does_not_fit_is_named(nano: Any) -> None:
     long = question("wide", question="what " * 9000)
-    with pytest.raises(PromptError, match='Question "wide" takes [0-9]+ tokens'):
+    with pytest.raises(PromptError, match='Question "wide": The question takes [0-9]+ tokens'):
         Answerer(nano, EvalProtocol("text-only")).answers([long])
 
 
