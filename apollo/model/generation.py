@@ -92,7 +92,7 @@ def prefill(
     mask = torch.ones_like(input_ids)
     _of_thread.check = check
     try:
-        with torch.no_grad():
+        with torch.inference_mode():
             embeddings, _, _ = model.merge(input_ids, [visual_tokens])  # (1, S, D)
             model.llm.get_decoder()(
                 inputs_embeds=embeddings[:, known:], attention_mask=mask, cache=cache
@@ -134,7 +134,7 @@ def stream_text(
     def run() -> None:
         _of_thread.check = check
         try:
-            model.generate(
+            generate(
                 input_ids,
                 visual_tokens=[visual_tokens],
                 do_sample=False,
@@ -149,6 +149,7 @@ def stream_text(
             failure.append(error)
             streamer.on_finalized_text("", stream_end=True)
 
+    generate = torch.inference_mode()(model.generate)  # costs less than no_grad, which it has
     # the context carries the request (on Spaces: its ZeroGPU quota) into the thread
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
     thread.start()
