@@ -83,13 +83,17 @@ def run_stream(session: Session) -> None:
     footage = session.video(60, 240)
     what = f"nano, {footage.label}, {number} tokens"
     asked = {"path": footage.path, "number": number}
-    ways = ["generate", "stream", "stream, sampled"]
+    ways = ["generate", "stream", "generate, sampled", "stream, sampled"]
     with session.worker() as worker:
         runs = session.rounds(what, {w: partial(worker.call, write, way=w, **asked) for w in ways})
-    for way, least in zip(ways[1:], (GREEDY_AT_LEAST, SAMPLED_AT_LEAST), strict=True):
+    for bare, way, least in (
+        ("generate", "stream", GREEDY_AT_LEAST),
+        ("generate, sampled", "stream, sampled", SAMPLED_AT_LEAST),
+        ("generate", "stream, sampled", None),
+    ):
         session.ratio(
-            f"{what}: tokens per cpu second, {way} / generate",
-            runs["generate"],
+            f"{what}: tokens per cpu second, {way} / {bare}",
+            runs[bare],
             runs[way],
             "cpu_s",
             at_least=least,
@@ -178,21 +182,23 @@ def write(path: str, number: int, way: str) -> Run:
     models.ask(apollo, path, [QUESTION], 1)  # from here on its visual tokens are kept
     if hasattr(apollo, "prefixes"):
         apollo.prefixes.clear()
-    if way != "generate":
-        generation = Generation(max_new_tokens=number) if "sampled" in way else greedy
+    is_sampled = way.endswith("sampled")
+    if way.startswith("stream"):
+        generation = Generation(max_new_tokens=number) if is_sampled else greedy
         return cost_of(lambda: apollo.stream(path, QUESTION["content"], generation=generation))
     clips = apollo.clips(path)
     ids = baseline.prompt_ids(apollo.model, path, clips, [QUESTION])
-    with torch.inference_mode():
-        pixels = baseline.pixels(path, clips, apollo.model.vision_tower.vision_processor)
+    pixels = baseline.pixels(path, clips, apollo.model.vision_tower.vision_processor)
+    with torch.no_grad():
         rows = apollo.model.encode_clips(pixels).flatten(0, 1)  # (N, K, D) -> (N*K, D)
         embeddings, _, _ = apollo.model.merge(torch.tensor([ids]), [rows])  # (1, S, D)
-        mask = torch.ones(embeddings.shape[:2], dtype=torch.long)
-        return cost_of(
-            lambda: apollo.model.llm.generate(
-                inputs_embeds=embeddings,
-                attention_mask=mask,
-                do_sample=False,
-                max_new_tokens=number,
-            )
+    drawn = {"temperature": Generation.temperature, "top_p": Generation.top_p}
+    return cost_of(
+        lambda: apollo.model.llm.generate(
+            inputs_embeds=embeddings,
+            attention_mask=torch.ones(embeddings.shape[:2], dtype=torch.long),
+            do_sample=is_sampled,
+            max_new_tokens=number,
+            **(drawn if is_sampled else {}),
         )
+    )

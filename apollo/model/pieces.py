@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers import TextIteratorStreamer
 
-SHORTEST_GAP_S = 0.015  # between two pieces
+SHORTEST_GAP_S = 0.025  # between two pieces
 _UNFINISHED = "\ufffd"  # how the first bytes of a character decode
 
 

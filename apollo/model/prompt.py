@@ -8,6 +8,7 @@ Odd: two newlines follow "system"; a clip's end is the time of its last frame, s
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -29,6 +30,7 @@ Message: TypeAlias = Mapping[str, str]  # {"role": "user" | "assistant" | "syste
 
 ROLES = ("system", "user", "assistant")
 
+_LONGEST_KEPT = 40  # characters of a piece whose ids are kept
 _PLACEHOLDER = re.compile(f"({re.escape(VIDEO_TOKEN)}|{re.escape(IMAGE_TOKEN)})")
 _MARKER = re.compile(r"<\|(?=[^<>|\s]+\|>)")  # what tokenizers of this family call special
 
@@ -171,6 +173,15 @@ def tokenize(prompt: str, tokenizer: Any) -> list[int]:
         if piece in (VIDEO_TOKEN, IMAGE_TOKEN):
             ids.append(X_TOKEN_INDEX)
         elif piece:
-            # verbose=False: how long is too long is decided for the whole prompt, not here.
-            ids.extend(tokenizer(piece, add_special_tokens=False, verbose=False).input_ids)
+            encode = _encoded if len(piece) > _LONGEST_KEPT else _kept_encoded
+            ids.extend(encode(piece, tokenizer))
     return ids
+
+
+def _encoded(piece: str, tokenizer: Any) -> list[int]:
+    # verbose=False: how long is too long is decided for the whole prompt, not here.
+    return tokenizer(piece, add_special_tokens=False, verbose=False).input_ids
+
+
+# The times of the clips, which stand in every prompt about a video.
+_kept_encoded = functools.lru_cache(maxsize=1 << 14)(_encoded)

@@ -43,7 +43,9 @@ def test_only_ask_is_public_and_the_model_has_one_queue():
         f for f in page.demo.fns.values() if f.fn in (actions.send, actions.retry, actions.ask)
     ]
     assert len(runs_model) == 3
-    assert {(f.concurrency_id, f.concurrency_limit) for f in runs_model} == {("model", page.MAX_WAITING)}
+    assert {(f.concurrency_id, f.concurrency_limit) for f in runs_model} == {
+        ("model", page.MAX_WAITING)
+    }
     assert page.demo._queue.max_size == page.MAX_WAITING
     assert page.demo.delete_cache is not None
 

@@ -101,7 +101,10 @@ def test_a_second_epoch_neither_decodes_nor_encodes(
 def test_kept_features_are_the_fresh_ones_to_the_bit(cache: FeatureCache, tiny_model: Any) -> None:
     frames = list(read_clips(SHORT, CLIP[1]))
     transforms = tiny_model.vision_tower.vision_processor
-    pixels = [torch.stack([t.normalise(t.resize(clip, exact=True)) for clip in frames]) for t in transforms]
+    pixels = [
+        torch.stack([t.normalise(t.resize(clip, exact=True)) for clip in frames])
+        for t in transforms
+    ]
     fresh = encode_features(tiny_model, pixels)
     cache.see(*CLIP)
     kept = cache.get(cache.key(*CLIP))
