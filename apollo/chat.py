@@ -12,17 +12,17 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from apollo.adapters import lora as adapters
+from apollo.asking.reading import ReadAhead, Readings
+from apollo.asking.respond import NO_MEMORY, Responder, memory_errors
 from apollo.catalog import ModelCard, card_of
-from apollo.constants import X_TOKEN_INDEX
 from apollo.errors import AdapterError, PromptError, SettingError
 from apollo.events import (
     Done,
@@ -31,7 +31,6 @@ from apollo.events import (
     Prepared,
     Reading,
     Request,
-    Stats,
     Text,
 )
 from apollo.model import hub
@@ -40,11 +39,10 @@ from apollo.model.clip_cache import ClipCache
 from apollo.model.clip_store import ClipStore, default_folder
 from apollo.model.device import best_dtype, pick_device
 from apollo.model.fitting import Fitting
-from apollo.model.generation import Pace, prefill, stream_text, watch_layers
+from apollo.model.generation import Pace, watch_layers
 from apollo.model.prefix import Prefixes
 from apollo.model.prompt import Message, check_messages
 from apollo.model.visual_tokens import Selection, Viewer, encoder_digest
-from apollo.reading import ReadAhead, Readings
 from apollo.settings import Generation, Sampling
 from apollo.terminal import check_extra
 from apollo.video.clips import Clip
@@ -68,6 +66,7 @@ class Apollo:
         self.cache = ClipCache()
         self.prefixes = Prefixes(model.device)
         self._viewer = Viewer(model, self.cache)
+        self._responder = Responder(model, self._viewer, self.prefixes)
         self._readings = Readings(self._viewer, self.cache, lambda: self._answers > 0)
         self._answers = 0  # being written
         self._answers_lock = threading.Lock()
@@ -159,25 +158,41 @@ class Apollo:
         Raises:
             ApolloError: one plain sentence; nothing was lost; correct the input and ask again.
         """
-        pace = Pace()
-        with (
-            self._one_answer(),
-            self.prepare(
-                video, question, image=image, sampling=sampling, generation=generation
-            ) as prepared,
-        ):
-            if prepared.video is not None and (total := prepared.request.clips_to_encode):
-                with self._readings.of(prepared) as progress, _memory_errors():
-                    yield Reading(0, total)
-                    for done in progress:
-                        yield Reading(done, total)
-            for event in self.respond(prepared.completed(), prepared.pixels(), pace):
-                if isinstance(event, Encoded):
-                    prepared.keep(event.tokens)
-                elif isinstance(event, Done):
-                    yield Done(prepared.noted(event.stats))
-                else:
-                    yield event
+        pace, most_clips = Pace(), None
+        tried: list[Prepared] = []
+        with self._one_answer():
+            while True:
+                with self.prepare(
+                    video,
+                    question,
+                    image=image,
+                    sampling=sampling,
+                    generation=generation,
+                    most_clips=most_clips,
+                ) as prepared:
+                    try:
+                        yield from self._answer(prepared, pace, tried)
+                        return
+                    except torch.OutOfMemoryError as error:
+                        num_clips = prepared.request.selection.num_clips
+                        if pace.num_tokens or num_clips < 2:
+                            raise SettingError(NO_MEMORY) from error
+                        most_clips = num_clips // 2
+                        tried.append(prepared)
+
+    def _answer(self, prepared: Prepared, pace: Pace, tried: Sequence[Prepared]) -> Iterator[Event]:
+        if prepared.video is not None and (total := prepared.request.clips_to_encode):
+            with self._readings.of(prepared) as progress, memory_errors():
+                yield Reading(0, total)
+                for done in progress:
+                    yield Reading(done, total)
+        for event in self._responder.events(prepared.completed(), prepared.pixels(), pace):
+            if isinstance(event, Encoded):
+                prepared.keep(event.tokens)
+            elif isinstance(event, Done):
+                yield Done(prepared.noted(event.stats, tried))
+            else:
+                yield event
 
     def stream(
         self,
@@ -213,16 +228,7 @@ class Apollo:
             VideoError: the file cannot be used.
         """
         with self.prepare(video, "?", sampling=sampling) as prepared:
-            return self._readings.ahead(prepared, self._read_prompt)
-
-    def _read_prompt(self, prepared: Prepared, check: Callable[[], None]) -> None:
-        """Computes what every question about the video begins with."""
-        request = prepared.completed()
-        last_slot = len(request.ids) - 1 - request.ids[::-1].index(X_TOKEN_INDEX)
-        assert request.kept is not None  # a video has clips
-        rows = request.kept.flatten(0, 1)  # (N, K, D) -> (N*K, D)
-        ids, keys = request.ids[: last_slot + 1], request.selection.keys
-        prefill(self.model, ids, rows, self.prefixes, keys, check)
+            return self._readings.ahead(prepared, self._responder.read_prompt)
 
     # ---- the two halves of asking --------------------------------------------------------
 
@@ -234,8 +240,11 @@ class Apollo:
         image: Any = None,
         sampling: Sampling = Sampling(),
         generation: Generation = Generation(),
+        most_clips: int | None = None,
     ) -> Prepared:
         """Opens the video, chooses its clips and writes the prompt. Computes nothing.
+
+        `most_clips` is how many may be shown to the model where memory does not hold more.
 
         Raises:
             ApolloError: the question, the video or a setting cannot be used.
@@ -246,7 +255,7 @@ class Apollo:
         check_messages(messages)
         if video is not None and image is not None:
             raise PromptError("A question takes a video or an image, not both; leave one out.")
-        fitting = Fitting(self._viewer, messages, generation)
+        fitting = Fitting(self._viewer, messages, generation, most_clips)
         opened: Video | None = None
         pixels: Iterable[ClipPixels] = ()
         with contextlib.ExitStack() as when_it_fails:
@@ -279,61 +288,8 @@ class Apollo:
         Raises:
             ApolloError: the answer cannot be computed.
         """
-        pace = pace or Pace()
-        selection = request.selection
-        encoded: list[Tensor] = []
-        with _memory_errors():
-            if total := request.clips_to_encode:
-                yield Reading(0, total)
-                for group in pixels:
-                    encoded.append(self._viewer.encode(group.pixels))  # (n, K, D)
-                    yield Encoded(encoded[-1].cpu())
-                    yield Reading(sum(map(len, encoded)), total)
-            tokens = request.visual_tokens(encoded)
-            rows = None if tokens is None else tokens.flatten(0, 1)  # (N, K, D) -> (N*K, D)
-            for piece in self._pieces(request, rows, pace):
-                yield Text(piece)
-        yield Done(
-            Stats(
-                clips=len(selection.clips),
-                covered_s=selection.covered_s,
-                reused_visual_tokens=bool(selection.num_clips and not request.missing),
-                prompt_tokens=len(request.ids),
-                reused_prompt_tokens=pace.num_reused,
-                answer_tokens=pace.num_tokens,
-                first_token_s=pace.first_token_s,
-                tokens_per_s=pace.tokens_per_s,
-                note=selection.note,
-            )
-        )
-
-    def _pieces(self, request: Request, rows: Tensor | None, pace: Pace) -> Iterator[str]:
-        """The answer; where memory runs out, once more without what is kept of earlier ones."""
-        keys = request.selection.keys
-        try:
-            yield from stream_text(
-                self.model, request.ids, rows, request.generation, pace, self.prefixes, keys
-            )
-            return
-        except torch.OutOfMemoryError:
-            if pace.num_tokens:
-                raise
-        pace.num_reused = 0
-        self.prefixes.clear()
-        if self.model.device.type == "cuda":
-            torch.cuda.empty_cache()
-        yield from stream_text(self.model, request.ids, rows, request.generation, pace)
-
-
-@contextlib.contextmanager
-def _memory_errors() -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise SettingError(
-            "The model ran out of memory; read fewer clips (max_clips), a shorter part of the "
-            "video, or choose a smaller model."
-        ) from error
+        with memory_errors():
+            yield from self._responder.events(request, pixels, pace or Pace())
 
 
 def load(

@@ -119,7 +119,7 @@ def run_ask(args: argparse.Namespace) -> None:
 
 
 def run_chat(args: argparse.Namespace) -> None:
-    ask = asking(args)
+    ask = asking(args, ahead=True)
     messages: list[dict[str, str]] = []
     for question in questions():
         messages.append({"role": "user", "content": question})
@@ -140,10 +140,11 @@ def run_chat(args: argparse.Namespace) -> None:
             messages.pop()
 
 
-def asking(args: argparse.Namespace) -> Callable[[Any], Any]:
+def asking(args: argparse.Namespace, ahead: bool = False) -> Callable[[Any], Any]:
     """Loads the model that the flags name: question or messages -> the events of the answer.
 
-    What is wrong with the video is said before a large model is downloaded or loaded for it.
+    What is wrong with the video is said before a large model is downloaded or loaded for it. With
+    `ahead` the video is read while the first question is being typed.
     """
     from apollo.video.reader import probe  # imports PyAV; kept out of --help
 
@@ -151,6 +152,8 @@ def asking(args: argparse.Namespace) -> Callable[[Any], Any]:
     sampling, generation = read_settings(args, Sampling), read_settings(args, Generation)
     probe(args.video)
     model = apollo.load(**model_options(args))
+    if ahead:
+        model.read_ahead(args.video, sampling)
     return lambda question: model.events(
         args.video, question, sampling=sampling, generation=generation
     )

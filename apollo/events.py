@@ -6,7 +6,7 @@ Out: of `Apollo.respond` and `Apollo.events`, in order: `Reading`..., `Text`...,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -152,18 +152,22 @@ class Prepared:
         clips = [self._clips[place] for place in range(self.request.selection.num_clips)]
         return replace(self.request, kept=torch.stack([c.tokens for c in clips]), missing=())
 
-    def noted(self, stats: Stats) -> Stats:
-        """With what reading took, and what is wrong with the video, which is only known then."""
-        stats = replace(
+    def noted(self, stats: Stats, tried: Sequence[Prepared] = ()) -> Stats:
+        """With what reading took, and what is wrong with the video, which is only known then.
+
+        `tried` are the attempts before, for which there was not enough memory.
+        """
+        attempts = [*tried, self]
+        videos = [attempt.video for attempt in attempts if attempt.video is not None]
+        num_encoded = sum(attempt.request.clips_to_encode for attempt in attempts)
+        return replace(
             stats,
-            clips_encoded=self.request.clips_to_encode,
-            reused_visual_tokens=bool(self._clips) and not self.request.missing,
+            reused_visual_tokens=bool(self._clips) and not num_encoded,
+            files_opened=sum(video.num_opens for video in videos),
+            frames_decoded=sum(video.num_frames_read for video in videos),
+            clips_encoded=num_encoded,
             note=" ".join(filter(None, [stats.note, self.warning])) or None,
         )
-        if self.video is None:
-            return stats
-        read = self.video.num_opens, self.video.num_frames_read
-        return replace(stats, files_opened=read[0], frames_decoded=read[1])
 
     @property
     def warning(self) -> str | None:

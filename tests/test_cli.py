@@ -129,8 +129,12 @@ def test_a_question_that_fails_does_not_end_the_conversation(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     asked: list[list[str]] = []
+    ahead: list[str] = []
 
     class Model:
+        def read_ahead(self, video: str, sampling: apollo.Sampling) -> None:
+            ahead.append(video)
+
         def events(self, video: str, question: Any, **_: Any) -> Iterator[Any]:
             asked.append([message["content"] for message in question])
             if len(asked) == 1:
@@ -144,6 +148,7 @@ def test_a_question_that_fails_does_not_end_the_conversation(
     out, err = capsys.readouterr()
     assert out == "Fine.\n" and err == "apollo: The model ran out of memory; read fewer clips.\n"
     assert asked == [["one"], ["two"]]
+    assert ahead == [VIDEO]  # while the first question is typed
 
 
 @pytest.mark.parametrize("command", ["ask", "demo"])

@@ -32,9 +32,17 @@ class Fitted:
 class Fitting:
     """Fits one question, with the messages before it. They are checked already."""
 
-    def __init__(self, viewer: Viewer, messages: Sequence[Message], generation: Generation) -> None:
+    def __init__(
+        self,
+        viewer: Viewer,
+        messages: Sequence[Message],
+        generation: Generation,
+        most_clips: int | None = None,
+    ) -> None:
+        """`most_clips` is how many the memory holds, where it does not hold all."""
         self.viewer = viewer
         self.generation = generation
+        self.most_clips = most_clips
         self.context = viewer.model.config.max_context_tokens
         self.room = self.context - generation.max_new_tokens  # for the prompt
         has_system = messages[0]["role"] == "system"
@@ -58,8 +66,13 @@ class Fitting:
             VideoError: the range is not in the video.
         """
         clips = self._with_room(video, self.viewer.planned(video, sampling), sampling)
+        if is_short := self.most_clips is not None and self.most_clips < len(clips):
+            clips = thinned(clips, self.most_clips or 1)
         while True:
             selection = self.viewer.selection(video, clips, sampling)
+            if is_short:
+                text = f"Memory ran out, so only {len(clips)} clips of the video were looked at."
+                selection = replace(selection, note=text)
             excess = len(self._ids(self.turns[-1:], selection)) - self.room
             if excess <= 0 or len(clips) == 1:
                 return self._shortened(selection)

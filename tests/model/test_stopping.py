@@ -118,3 +118,26 @@ def test_running_out_of_memory_is_a_sentence(apollo: Apollo) -> None:
     finally:
         hook.remove()
     refusal(error)
+
+
+def test_where_memory_is_short_fewer_clips_are_looked_at(apollo: Apollo, calls: Calls) -> None:
+    """Simulated: a prompt of more than 300 tokens does not fit."""
+    lengths: list[int] = []
+
+    def fail(module: Any, args: Any, kwargs: Any) -> None:
+        hidden = args[0] if args else kwargs["hidden_states"]  # (1, S, D)
+        lengths.append(hidden.shape[1])
+        if hidden.shape[1] > 300:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    layer = apollo.model.llm.get_decoder().layers[0]
+    hook = layer.register_forward_pre_hook(fail, with_kwargs=True)
+    try:
+        events = list(apollo.events(LONG, QUESTION, generation=GREEDY))
+    finally:
+        hook.remove()
+    stats = events[-1].stats
+    assert 4 <= stats.clips <= 12 and stats.prompt_tokens <= 300 < lengths[0]
+    assert stats.note == f"Memory ran out, so only {stats.clips} clips of the video were looked at."
+    assert calls.encoded == stats.clips_encoded == 48  # once
+    assert not stats.reused_visual_tokens and stats.files_opened <= 1

@@ -1,0 +1,1 @@
+"""One question: its video is read, its answer written."""
