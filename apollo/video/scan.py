@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from array import array
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import av
+import numpy as np
 
 from apollo.video.budget import Budget
 from apollo.video.clock import Continuous
@@ -33,13 +35,18 @@ _DIRAC_END = b"BBCD\x10"  # the mark of the end of a sequence
 _VOP = b"\0\0\1\xb6"  # begins a picture of MPEG-4 part 2
 
 
+def _numbers() -> array[int]:
+    return array("q")
+
+
 @dataclass
 class Scan:
     """What one reading of all packets found."""
 
-    pts: list[int | None] = field(default_factory=list)  # (F,) as stored
-    dts: list[int | None] = field(default_factory=list)  # (F,)
-    places: list[int] = field(default_factory=list)
+    # numbers of 8 bytes each: a long video has hundreds of thousands
+    pts: array[int] = field(default_factory=_numbers)  # (F,) as stored; NEVER where there is none
+    dts: array[int] = field(default_factory=_numbers)  # (F,)
+    places: array[int] = field(default_factory=_numbers)
     entries: list[int] = field(default_factory=list)
     entry_pts: list[int] = field(default_factory=list)
     packets: int = 0
@@ -62,8 +69,8 @@ class Scan:
             return  # transport streams have a packet for the mark of the end alone
         if packet.is_discard:  # decoded for those after it, not shown: cut away by an edit list
             return
-        self.pts.append(packet.pts)
-        self.dts.append(packet.dts)
+        self.pts.append(NEVER if packet.pts is None else packet.pts)
+        self.dts.append(NEVER if packet.dts is None else packet.dts)
         self.places.append(place)
         self.corrupt_tail = self.corrupt_tail + 1 if packet.is_corrupt else 0
         if packet.pts is None:
@@ -78,14 +85,14 @@ class Scan:
 
     def is_made_up(self, container: Any, stream: Any) -> bool:
         """Whether timestamps follow the order of storage although frames are shown in another."""
-        may_be = container.format.name in _MAKES_UP and None not in self.dts
+        may_be = container.format.name in _MAKES_UP and NEVER not in self.dts
         return may_be and stream.codec_context.has_b_frames > 0 and self.is_in_order
 
     def has_own_pts(self, container: Any, stream: Any) -> bool:
         """Whether there is a packet with a timestamp for each picture."""
         is_raw = container.format.name in RAW and stream.codec_context.has_b_frames > 0
-        has_twins = len(set(self.pts)) < len(self.pts)
-        return not (is_raw or self.is_packed or has_twins or None in self.pts)
+        has_twins = len(np.unique(self.pts)) < len(self.pts)
+        return not (is_raw or self.is_packed or has_twins or NEVER in self.pts)
 
     def lasts(self, container: Any, stream: Any) -> int:
         """How long the frame shown last stays, in ticks; 0 if that is not stored.
@@ -94,7 +101,7 @@ class Scan:
         """
         is_whole = stream.frames == self.packets == len(self.pts) and not self.broke_off
         if is_whole and "mp4" in container.format.name and stream.duration:
-            first = min(stamp for stamp in self.pts if stamp is not None)
+            first = min(stamp for stamp in self.pts if stamp != NEVER)
             return max(self.last_duration, first + stream.duration - self.last_pts)
         return self.last_duration
 
@@ -140,7 +147,7 @@ def scan_packets(container: Any, stream: Any) -> Scan:
     if 0 < scan.corrupt_tail < len(scan.pts):  # the file was cut off within these packets
         for kept in (scan.pts, scan.dts, scan.places):
             del kept[-scan.corrupt_tail :]
-        scan.last_pts = max((stamp for stamp in scan.pts if stamp is not None), default=0)
+        scan.last_pts = max((stamp for stamp in scan.pts if stamp != NEVER), default=0)
         scan.broke_off = True
     return scan
 
