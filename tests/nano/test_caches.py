@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 
 import apollo
-from apollo.demo.page import ASSETS, EXAMPLES
 from apollo.model.clip_store import ClipStore
 from apollo.model.visual_tokens import encoder_digest
 
+ASSETS = Path(apollo.__file__).parent / "demo" / "assets"
+EXAMPLES = [
+    ("example_1.mp4", "What happens in this video?"),
+    ("example_2.mp4", "What comes after the snowman?"),
+    ("example_3.mp4", "视频里发生了什么？"),
+]
 GREEDY = apollo.Generation(temperature=0, max_new_tokens=64)
 
 
@@ -66,7 +71,7 @@ def test_from_disk_and_after_damage(fresh: Any, expected: list[str], tmp_path: P
     warm = stored()
     assert conversations(warm) == expected
     files = sorted(tmp_path.rglob("*.safetensors"))
-    assert len(files) > 8
+    assert len(files) == 8
     for number, file in enumerate(files):
         if number % 3 == 0:
             file.write_bytes(file.read_bytes()[: -1 - number])
