@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+import apollo
 from apollo.bench.cases import CASES, chosen
 from apollo.cli import main
 from apollo.errors import SettingError
 
+README = Path(apollo.__file__).parent.parent / "README.md"
 PNG = b"\x89PNG"
 
 
@@ -52,8 +55,9 @@ def test_a_wrong_flag_is_one_line(
 
 
 @pytest.mark.slow
-def test_a_quick_run_measures_every_case(tmp_path: Path) -> None:
-    running = bench(tmp_path, "--quick")
+def test_the_quick_run_of_the_readme_measures_every_case(tmp_path: Path) -> None:
+    (flags,) = re.findall(r"^apollo bench(.*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    running = bench(tmp_path, *flags.split())
     shown, progress = running.communicate(timeout=280)
     assert running.returncode == 0, progress
     results = json.loads((tmp_path / "results.json").read_text())

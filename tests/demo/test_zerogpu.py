@@ -218,7 +218,7 @@ def simulate_nano(folder: Path, *flags: str) -> dict[str, Any]:
         file.unlink(missing_ok=True)
         return processes
 
-    Video.read = leave_a_note("decoded", Video.read)
+    Video.frames = leave_a_note("decoded", Video.frames)
     ApolloForCausalLM.encode_clips = leave_a_note("encoded", ApolloForCausalLM.encode_clips)
     # the page itself is not opened
     page.demo.launch = page.demo.block_thread = command.check_address = no_gpu
