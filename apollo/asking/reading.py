@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
+from apollo.data.heap import trim_heap
 from apollo.errors import ApolloError
 from apollo.events import Prepared
 from apollo.model.clip_cache import ClipCache, ClipKey, EncodedClip
@@ -74,6 +75,7 @@ class ClipReading:
             self.error = error
         finally:
             self._video.close()
+            trim_heap()  # what decoding took
             with self._changed:
                 self.is_over = True
                 self._changed.notify_all()

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
+from apollo.data.heap import trim_heap
 from apollo.errors import VideoError
 from apollo.video.clock import Clock, clock_of, filled_in, offset_of
 from apollo.video.container import is_encrypted, is_picture, open_video
@@ -63,6 +64,13 @@ def read_index(file: BinaryIO) -> PacketIndex:
     Raises:
         VideoError: it is not a video that can be used.
     """
+    try:
+        return _read_index(file)
+    finally:
+        trim_heap()  # what listing the packets took
+
+
+def _read_index(file: BinaryIO) -> PacketIndex:
     path = file.name
     name = os.path.basename(path)
     with open_video(file, threads=1) as (container, stream):
@@ -132,8 +140,8 @@ def _index_of(
     )
     return PacketIndex(
         info=info,
-        frame_pts=frame_pts,
-        packet_of_frame=places,
+        frame_pts=_compact(frame_pts),
+        packet_of_frame=_compact(places),
         entries=np.array(entries, np.int64),
         entry_pts=np.array(entry_pts, np.int64),
         way=Way.COUNTED if pictures_pts is not None else _way(container, stream, scan),
@@ -141,6 +149,13 @@ def _index_of(
         warning=_warning(container, stream, scan, clock),
         pixel_aspect=pixel_aspect_of(stream),
     )
+
+
+def _compact(numbers: np.ndarray) -> np.ndarray:
+    """In half the bytes where they fit; indices are kept for the life of the process."""
+    limits = np.iinfo(np.int32)
+    fit = limits.min <= numbers.min(initial=0) and numbers.max(initial=0) <= limits.max
+    return numbers.astype(np.int32) if fit else numbers
 
 
 def _way(container: Any, stream: Any, scan: Scan) -> Way:
