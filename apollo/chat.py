@@ -69,7 +69,7 @@ class Apollo:
         self._responder = Responder(model, self._viewer, self.prefixes)
         self._readings = Readings(self._viewer, self.cache, lambda: self._answers > 0)
         self._answers = 0  # being written
-        self._answers_lock = threading.Lock()
+        self._answers_lock = threading.RLock()  # garbage that is collected may be an answer
         watch_layers(model)
 
     # ---- adapters ------------------------------------------------------------------------
