@@ -266,17 +266,6 @@ def _taken(prepared: Prepared, reading: ClipReading, places: Sequence[int]) -> I
 
 _ahead: list[weakref.ref[ClipReading]] = []  # the one of this process
 _ahead_lock = threading.Lock()
-
-
-def _end_ahead(other_than: ClipReading | None = None) -> None:
-    with _ahead_lock:
-        before = [reading for known in _ahead if (reading := known()) is not None]
-        _ahead[:] = [] if other_than is None else [weakref.ref(other_than)]
-    for reading in before:
-        if reading is not other_than:
-            reading.leave(ahead=True)
-
-
 _started: weakref.WeakSet[ClipReading] = weakref.WeakSet()
 
 
@@ -294,7 +283,15 @@ class ReadAhead:
         self.total = total  # clips
         self._kept = total - num_missing
         self._reading = reading
-        _end_ahead(other_than=reading)
+
+    def end_others(self) -> None:
+        """Ends what else is read ahead in this process."""
+        with _ahead_lock:
+            before = [reading for known in _ahead if (reading := known()) is not None]
+            _ahead[:] = [weakref.ref(self._reading)]
+        for reading in before:
+            if reading is not self._reading:
+                reading.leave(ahead=True)
 
     @property
     def done(self) -> int:

@@ -141,6 +141,23 @@ def test_an_adapter_is_changed_only_after_it(apollo: Apollo, gate: threading.Sem
     assert ahead.is_over and not readings()
 
 
+def test_an_adapter_that_is_changed_while_it_begins_is_the_one_that_reads(
+    apollo: Apollo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare, changed = apollo.prepare, []
+
+    def then_change(*args: Any, **settings: Any) -> Any:
+        prepared = prepare(*args, **settings)
+        if not changed:
+            changed.append(apollo.use_adapter(None))
+            monkeypatch.setattr(apollo.model, "vision_key", "another")
+        return prepared
+
+    monkeypatch.setattr(apollo, "prepare", then_change)
+    assert apollo.read_ahead(TEN_S).wait(60)
+    assert {key.adapter for key in apollo.cache._entries} == {"another"}
+
+
 # ---- questions at the same time --------------------------------------------------------------
 
 
