@@ -69,7 +69,7 @@ class Apollo:
         self._responder = Responder(model, self._viewer, self.prefixes)
         self._readings = Readings(self._viewer, self.cache, lambda: self._answers > 0)
         self._answers = 0  # being written
-        self._answers_lock = threading.Lock()
+        self._answers_lock = threading.RLock()  # garbage that is collected may be an answer
         watch_layers(model)
 
     # ---- adapters ------------------------------------------------------------------------
@@ -100,13 +100,13 @@ class Apollo:
     @contextlib.contextmanager
     def _no_answer(self) -> Iterator[None]:
         """Later tokens of an answer must not come from another adapter than the first."""
-        self._readings.cancel()
         with self._answers_lock:
             if self._answers:
                 raise AdapterError(
                     "An answer is being written, so the adapter cannot be changed now; let it end "
                     "or close it first."
                 )
+            self._readings.cancel()
             yield
 
     @contextlib.contextmanager
@@ -227,8 +227,15 @@ class Apollo:
         Raises:
             VideoError: the file cannot be used.
         """
-        with self.prepare(video, "?", sampling=sampling) as prepared:
-            return self._readings.ahead(prepared, self._responder.read_prompt)
+        while True:
+            seen_by = self.model.vision_key
+            with self.prepare(video, "?", sampling=sampling) as prepared:
+                with self._answers_lock:  # under which adapters are changed
+                    if self.model.vision_key != seen_by:
+                        continue
+                    ahead = self._readings.ahead(prepared, self._responder.read_prompt)
+                ahead.end_others()
+                return ahead
 
     # ---- the two halves of asking --------------------------------------------------------
 

@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import logging
 import threading
+import traceback
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
@@ -21,6 +22,7 @@ from apollo.errors import ApolloError
 from apollo.events import Prepared
 from apollo.model.clip_cache import ClipCache, ClipKey, EncodedClip
 from apollo.model.visual_tokens import Viewer
+from apollo.video.budget import Interrupted
 from apollo.video.clips import Clip
 from apollo.video.reader import Video
 
@@ -69,9 +71,11 @@ class ClipReading:
     def _run(self, work: Callable[[ClipReading], None]) -> None:
         try:
             work(self)
-        except Cancelled:
-            log.debug("%s: reading ended, because nobody waits for it", self._video.name)
         except BaseException as error:
+            is_known = isinstance(error, ApolloError | Cancelled | Interrupted)
+            if not is_known and not self._num_waiting:
+                log.warning("%s could not be read ahead.", self._video.name, exc_info=error)
+            traceback.clear_frames(error.__traceback__)  # tensors that would stay with the error
             self.error = error
         finally:
             self._video.close()
@@ -107,15 +111,10 @@ class ClipReading:
             Cancelled: nobody wants it any more.
         """
         with self._changed:
-            while self._is_wanted and not self._num_waiting and self._is_busy():
+            while not (self._is_cancelled or self._num_waiting) and self._is_busy():
                 self._changed.wait(LOOK_AGAIN_S)
-            if not self._is_wanted:
-                self._is_cancelled = True
+            if self._is_cancelled:
                 raise Cancelled
-
-    @property
-    def _is_wanted(self) -> bool:
-        return self._num_waiting > 0 or self._is_ahead
 
     # ---- for those who want the clips ----------------------------------------------------
 
@@ -129,6 +128,7 @@ class ClipReading:
             self._changed.notify_all()
             if self._thread.ident is None:
                 self._thread.start()
+                _started.add(self)
         return True
 
     def leave(self, ahead: bool = False) -> None:
@@ -136,9 +136,18 @@ class ClipReading:
         with self._changed:
             self._num_waiting -= not ahead
             self._is_ahead &= not ahead
-            is_wanted = self._is_wanted
+            if self._num_waiting or self._is_ahead:
+                return
+            self._is_cancelled = True
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Ends the thread, also while it waits for frames. Nobody can join any more."""
+        with self._changed:
+            self._is_cancelled = True
             self._changed.notify_all()
-        if not is_wanted:
+        self._video.interrupted.set()
+        if self._thread is not threading.current_thread():  # in which garbage may be collected
             self._thread.join()
 
     def clips(self, places: Sequence[int]) -> Iterator[EncodedClip | None]:
@@ -259,18 +268,14 @@ def _taken(prepared: Prepared, reading: ClipReading, places: Sequence[int]) -> I
 
 _ahead: list[weakref.ref[ClipReading]] = []  # the one of this process
 _ahead_lock = threading.Lock()
+_started: weakref.WeakSet[ClipReading] = weakref.WeakSet()
 
 
-def _end_ahead(other_than: ClipReading | None = None) -> None:
-    with _ahead_lock:
-        before = [reading for known in _ahead if (reading := known()) is not None]
-        _ahead[:] = [] if other_than is None else [weakref.ref(other_than)]
-    for reading in before:
-        if reading is not other_than:
-            reading.leave(ahead=True)
-
-
-atexit.register(_end_ahead)  # a thread that computes while the interpreter ends may crash it
+@atexit.register
+def _end_all() -> None:
+    """A thread that computes while the interpreter ends may crash it."""
+    for reading in [*_started]:
+        reading.cancel()
 
 
 class ReadAhead:
@@ -280,7 +285,15 @@ class ReadAhead:
         self.total = total  # clips
         self._kept = total - num_missing
         self._reading = reading
-        _end_ahead(other_than=reading)
+
+    def end_others(self) -> None:
+        """Ends what else is read ahead in this process."""
+        with _ahead_lock:
+            before = [reading for known in _ahead if (reading := known()) is not None]
+            _ahead[:] = [weakref.ref(self._reading)]
+        for reading in before:
+            if reading is not self._reading:
+                reading.leave(ahead=True)
 
     @property
     def done(self) -> int:

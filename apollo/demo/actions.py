@@ -130,10 +130,12 @@ def change_video(turns: Turns, video: str | None, box: str) -> tuple:
     return show(turns, box=question if question and not box else KEEP)
 
 
-def read_ahead(video: str | None) -> Iterator[str]:
-    """How much of a video that was just chosen has been read."""
-    for text in worker.reading_ahead(video):
-        yield html.escape(text)
+def read_ahead(video: str | None) -> Iterator[Any]:
+    """How much of a video that was just chosen has been read. To close this takes no time, though
+    the reading ends with what it is at."""
+    with contextlib.closing(paced(worker.reading_ahead(video))) as updates:
+        for texts in updates:
+            yield html.escape(texts[-1]) if texts else KEEP
     yield ""
 
 

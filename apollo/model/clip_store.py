@@ -59,18 +59,19 @@ class ClipStore:
         try:
             with safe_open(file, framework="pt") as opened:
                 about = opened.metadata() or {}
-                tokens = opened.get_tensor("tokens")
+                tokens = opened.get_tensor("tokens").clone()  # a process may map few files
             if about["checksum"] != _checksum(tokens):
                 raise ValueError("its checksum is wrong")
             num_lost = int(about["num_lost"])
-            os.utime(file)  # used last
-        except FileNotFoundError:
+        except OSError:  # it is not there, or cannot be read now
             return None
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (SafetensorError, KeyError, ValueError) as error:
             log.info("An entry of the cache is damaged and made again (%s: %s).", file, error)
             with contextlib.suppress(OSError):
                 file.unlink()
             return None
+        with contextlib.suppress(OSError):  # it may be for reading only
+            os.utime(file)  # used last
         return tokens, num_lost
 
     def put(self, name: str, tokens: Tensor, num_lost: int) -> None:

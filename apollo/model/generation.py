@@ -7,6 +7,7 @@ can stop while the prompt is still being read; an error in the thread ends the s
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import queue
 import threading
@@ -152,7 +153,14 @@ def stream_text(
     generate = torch.inference_mode()(model.generate)  # costs less than no_grad, which it has
     # the context carries the request (on Spaces: its ZeroGPU quota) into the thread
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
+
+    def end() -> None:
+        stop.set()
+        if thread is not threading.current_thread():  # in which garbage may be collected
+            thread.join()
+
     thread.start()
+    atexit.register(end)  # a program may end while this generator waits
     try:
         while True:
             try:
@@ -162,10 +170,10 @@ def stream_text(
             except StopIteration:
                 break
     finally:
-        stop.set()
-        thread.join()
-        if cache is not None and not failure:
+        atexit.unregister(end)
+        end()
+        if cache is not None and not failure and not thread.is_alive():
             assert prefixes is not None
             prefixes.keep(owner, np.append(marks, np.array(streamer.ids, np.int64)), cache)
     if failure:
-        raise failure[0]
+        raise failure.pop()  # an error that is kept here keeps this frame, and all its tensors

@@ -70,7 +70,7 @@ class Prefixes:
         self.device = device
         self.max_bytes = max_bytes
         self._entries: list[_Entry] = []  # the one used last is the last
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # garbage that is collected meanwhile may `keep` something
 
     def start(self, owner: Hashable, marks: np.ndarray, config: Any) -> tuple[Any, int]:
         """A cache for `generate` that holds the longest known beginning, and its length.
@@ -88,8 +88,7 @@ class Prefixes:
             if not length:
                 return cache, 0
             entry = known[lengths.index(length)]
-            self._entries.remove(entry)
-            self._entries.append(entry)
+            self._entries = [*(e for e in self._entries if e is not entry), entry]
         layers: list[Any] = cache.layers
         for layer, (keys, values) in zip(layers, entry.layers, strict=True):
             layer.lazy_initialization(keys, values)

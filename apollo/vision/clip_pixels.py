@@ -141,7 +141,7 @@ def _ahead(
     """The same items, made in a thread, which makes `max_items` before they are asked for.
 
     An error there is raised here. When this generator is closed, `interrupted` is set until the
-    thread has ended.
+    thread has ended. If somebody else sets it, a thread that waits here gets `Interrupted`.
     """
     free = threading.Semaphore(max_items)
     ready: queue.SimpleQueue[Item | _End] = queue.SimpleQueue()
@@ -153,10 +153,8 @@ def _ahead(
                 for item in items:
                     free.acquire()
                     if interrupted.is_set():
-                        return
+                        raise Interrupted
                     ready.put(item)
-        except Interrupted:
-            return
         except BaseException as raised:
             error = raised
         ready.put(_End(error))

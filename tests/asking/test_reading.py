@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +12,15 @@ from typing import Any
 
 import pytest
 from asking import GREEDY, LONG, QUESTION, SHORT, TEN_S, Calls, text_of
+from paths import TINY
 
 from apollo.chat import Apollo
 from apollo.errors import VideoError
 from apollo.events import Reading, Text
+from apollo.model import prefix
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.settings import Generation, Sampling
+from apollo.vision import clip_pixels
 
 
 @pytest.fixture
@@ -135,6 +141,23 @@ def test_an_adapter_is_changed_only_after_it(apollo: Apollo, gate: threading.Sem
     assert ahead.is_over and not readings()
 
 
+def test_an_adapter_that_is_changed_while_it_begins_is_the_one_that_reads(
+    apollo: Apollo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare, changed = apollo.prepare, []
+
+    def then_change(*args: Any, **settings: Any) -> Any:
+        prepared = prepare(*args, **settings)
+        if not changed:
+            changed.append(apollo.use_adapter(None))
+            monkeypatch.setattr(apollo.model, "vision_key", "another")
+        return prepared
+
+    monkeypatch.setattr(apollo, "prepare", then_change)
+    assert apollo.read_ahead(TEN_S).wait(60)
+    assert {key.adapter for key in apollo.cache._entries} == {"another"}
+
+
 # ---- questions at the same time --------------------------------------------------------------
 
 
@@ -180,3 +203,158 @@ def test_an_error_reaches_everybody_who_waits(
             list(events)
     monkeypatch.undo()
     assert asked(apollo, TEN_S, QUESTION)[1].clips == 6 and not readings()
+
+
+def test_who_leaves_does_not_wait_for_those_who_come(
+    apollo: Apollo, gate: threading.Semaphore
+) -> None:
+    first = apollo.events(TEN_S, QUESTION, generation=GREEDY)
+    assert next(first) == next(first) == Reading(0, 6)  # a group is being encoded
+    leaving = threading.Thread(target=first.close)  # type: ignore[attr-defined]
+    leaving.start()
+    second = apollo.events(TEN_S, QUESTION, generation=GREEDY)
+    assert next(second) == next(second) == Reading(0, 6)
+    gate.release(2)  # a group for each; the second question still waits for others
+    leaving.join(30)
+    is_stuck = leaving.is_alive()
+    gate.release(100)
+    assert not is_stuck and list(second)[-1].stats.clips == 6
+    leaving.join()
+
+
+def test_closing_ends_decoding_before_the_group_is_complete(
+    apollo: Apollo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, begun, reduced = threading.Semaphore(0), threading.Event(), []
+    real = clip_pixels._reduced
+
+    def slowly(*args: Any) -> Any:
+        begun.set()
+        assert free.acquire(timeout=60)
+        reduced.append(args)
+        return real(*args)
+
+    monkeypatch.setattr(clip_pixels, "_reduced", slowly)
+    ahead = apollo.read_ahead(LONG)
+    assert begun.wait(60)
+    closing = threading.Thread(target=ahead.close)
+    closing.start()
+    while not ahead._reading._video.interrupted.is_set():
+        assert not ahead.wait(0.01)
+    free.release(1000)
+    closing.join()
+    assert ahead.is_over and ahead.error is None and len(reduced) == 1 and not readings()
+
+
+# ---- answers that nobody closes --------------------------------------------------------------
+
+
+def abandon(events: Any) -> None:
+    """Only the garbage collector can close it."""
+    events.send(None)
+    cycle = [events]
+    cycle.append(cycle)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def by_hand() -> Iterator[None]:
+    """The garbage collector runs when it is called."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_the_thread_that_reads_may_collect_who_waited_for_it(
+    apollo: Apollo, monkeypatch: pytest.MonkeyPatch, by_hand: None
+) -> None:
+    go_on = threading.Event()
+
+    def collect(self: Any, pixels: Any) -> Any:
+        assert go_on.wait(60)
+        gc.collect()
+        raise AssertionError("it goes on after this")
+
+    monkeypatch.setattr(ApolloForCausalLM, "encode_clips", collect)
+    abandon(apollo.events(TEN_S, QUESTION, generation=GREEDY))
+    (thread,) = [t for t in readings() if t.name == "apollo-reading"]
+    go_on.set()
+    thread.join(60)
+    assert not readings()
+    apollo.use_adapter(None)  # no answer is being written
+
+
+def test_the_thread_that_writes_may_collect_who_listened(
+    apollo: Apollo, endless: None, by_hand: None
+) -> None:
+    go_on = threading.Event()
+
+    def collect(*_: Any) -> None:
+        if go_on.is_set():
+            gc.collect()
+
+    hook = apollo.model.llm.get_decoder().layers[0].register_forward_hook(collect)
+    before = {*threading.enumerate()}
+    abandon(apollo.events(None, QUESTION, generation=Generation(0, max_new_tokens=1900)))
+    (thread,) = {*threading.enumerate()} - before
+    go_on.set()
+    thread.join(60)
+    hook.remove()
+    assert not thread.is_alive()
+    apollo.use_adapter(None)
+
+
+def test_an_answer_may_be_collected_while_another_looks_at_what_is_kept(
+    apollo: Apollo, endless: None, by_hand: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_equal = prefix._num_equal
+
+    def collect(*marks: Any) -> int:
+        gc.collect()
+        return num_equal(*marks)
+
+    asked(apollo, None, QUESTION)
+    abandon(apollo.events(None, "Who?", generation=Generation(0, max_new_tokens=1900)))
+    monkeypatch.setattr(prefix, "_num_equal", collect)
+    found: list[Any] = []
+    other = threading.Thread(
+        target=lambda: found.append(asked(apollo, None, QUESTION)), daemon=True
+    )
+    other.start()
+    other.join(60)
+    assert found
+
+
+ENDS = """
+import threading, time
+from pathlib import Path
+import apollo
+from apollo.vision import clip_pixels
+
+model = apollo.load(Path(r"{tiny}"))
+model.model.llm.generation_config.eos_token_id = None
+reduced, begun = clip_pixels._reduced, threading.Event()
+
+def slowly(*args):
+    begun.set()
+    time.sleep(0.2)
+    return reduced(*args)
+
+clip_pixels._reduced = slowly
+{work}
+print("the end", flush=True)
+"""
+WORK = {
+    "read ahead": "ahead = model.read_ahead(r'{video}'); begun.wait()",
+    "asked": "events = model.events(r'{video}', '?'); next(events); begun.wait()",
+    "answered": "events = model.events(None, '?'); next(events)",
+}
+
+
+@pytest.mark.parametrize("work", WORK.values(), ids=WORK.keys())
+def test_a_program_may_end_at_any_moment(work: str) -> None:
+    program = ENDS.format(tiny=TINY, work=work.format(video=LONG))
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+    )
+    assert (ended.returncode, ended.stdout) == (0, "the end\n"), ended.stderr

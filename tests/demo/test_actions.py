@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,6 +186,34 @@ def test_closing_the_stream_stops_the_model(host: worker.Host, model: FakeApollo
         time.sleep(0.02)
     assert not len(host.line)  # the model is free again
     assert model.closed == 1
+
+
+def test_a_visitor_who_leaves_holds_nobody_up(model: FakeApollo, monkeypatch: pytest.MonkeyPatch):
+    """Gradio closes a generator on its event loop, where waiting would stop every visitor."""
+    closing, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        done, total, is_over, error = 0, 4, False, None
+
+        def wait(self, timeout_s: float) -> None:
+            time.sleep(timeout_s / 10)
+
+        def __enter__(self) -> Slow:
+            return self
+
+        def __exit__(self, *_: Any) -> None:
+            closing.set()
+            assert go_on.wait(60)
+
+    monkeypatch.setattr(model, "read_ahead", lambda *_: Slow())
+    updates = actions.read_ahead(VIDEO)
+    assert next(text for text in updates if isinstance(text, str)) == "Read 0 of 4 clips"
+    left = threading.Thread(target=updates.close)
+    left.start()
+    left.join(10)
+    holds_up = left.is_alive()
+    go_on.set()
+    assert not holds_up and closing.wait(10)
 
 
 def test_an_answer_that_is_complete_ends_only_its_own_turn(monkeypatch: pytest.MonkeyPatch):

@@ -111,3 +111,26 @@ def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SPACE_ID", "me/space")
     assert default_folder() is None
     assert load().cache.store is None
+
+
+def test_a_folder_for_reading_only_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ClipStore(tmp_path, "model")
+    store.put("a", torch.ones(2, 2), 3)
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError("the file system is mounted for reading only")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    found = store.get("a")
+    assert found is not None and torch.equal(found[0], torch.ones(2, 2)) and found[1] == 3
+    assert store._file("a").exists()
+
+
+def test_no_file_stays_mapped(tmp_path: Path) -> None:
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("only Linux says what is mapped")
+    store = ClipStore(tmp_path, "model")
+    store.put("a", torch.ones(2, 2), 0)
+    found = store.get("a")
+    assert found is not None and str(tmp_path) not in maps.read_text()

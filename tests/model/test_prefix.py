@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -200,14 +202,20 @@ def test_a_card_without_memory_for_both_gives_the_answer(
 
     def generate(self: Any, *args: Any, **kwargs: Any) -> Any:
         if "cache" in kwargs:
-            failed.append(1)
+            failed.append(weakref.ref(kwargs["cache"]))
             raise torch.OutOfMemoryError("CUDA out of memory.")
+        assert failed[0]() is None  # its memory is free before the next attempt
         return real(self, *args, **kwargs)
 
     monkeypatch.setattr(type(apollo.model), "generate", generate)
-    text, stats = asked(apollo, TEN_S, "What?")
+    gc.disable()
+    try:
+        text, stats = asked(apollo, TEN_S, "What?")
+    finally:
+        gc.enable()
+    monkeypatch.undo()
     assert text == asked(uncached(apollo), TEN_S, "What?")[0]
-    assert failed == [1] and not len(apollo.prefixes) and stats.reused_prompt_tokens == 0
+    assert len(failed) == 1 and not len(apollo.prefixes) and stats.reused_prompt_tokens == 0
 
 
 def test_marks_differ_by_word_clip_and_slot() -> None:
