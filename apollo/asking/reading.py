@@ -93,11 +93,12 @@ class ClipReading:
                 if group is None:
                     return
                 self.wait_for_turn()
+                is_kept = not self._video.has_changed
                 for tokens, num_lost in zip(
                     viewer.encode(group.pixels).cpu(), group.lost, strict=True
                 ):
                     clip = EncodedClip(tokens.clone(), num_lost)
-                    cache.put(self.keys[self.num_done], clip)
+                    cache.put(self.keys[self.num_done] if is_kept else None, clip)
                     with self._changed:
                         self._encoded.append(clip)
                         self._changed.notify_all()

@@ -108,6 +108,14 @@ class Video:
         return self._state
 
     @property
+    def has_changed(self) -> bool:
+        """Whether the open file was written to: its frames may not be those of its digest."""
+        if self._opened is None:
+            return False
+        now = os.fstat(self._opened.fileno())
+        return (now.st_size, now.st_mtime_ns) != self._state[3:5]
+
+    @property
     def name(self) -> str:
         return os.path.basename(self._path)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import shutil
 import subprocess
 import sys
 import threading
@@ -156,6 +158,24 @@ def test_an_adapter_that_is_changed_while_it_begins_is_the_one_that_reads(
     monkeypatch.setattr(apollo, "prepare", then_change)
     assert apollo.read_ahead(TEN_S).wait(60)
     assert {key.adapter for key in apollo.cache._entries} == {"another"}
+
+
+def test_nothing_is_kept_of_a_file_that_is_written_to_meanwhile(
+    apollo: Apollo, tmp_path: Path
+) -> None:
+    """Its digest is that of the file before, which another question may be about."""
+    video = Path(shutil.copy(LONG, tmp_path))
+    expected = asked(Apollo(apollo.model, apollo.card), LONG, QUESTION)[0]
+    events = apollo.events(video, QUESTION, generation=GREEDY)
+    next(events)  # the clips are chosen
+    content = bytearray(video.read_bytes())
+    content[len(content) // 3 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 3)
+    with video.open("r+b") as file:
+        file.write(content)
+    with contextlib.suppress(VideoError):  # too many frames are damaged
+        list(events)
+    text, stats = asked(apollo, LONG, QUESTION)
+    assert (text, stats.note) == (expected, None)
 
 
 # ---- questions at the same time --------------------------------------------------------------
