@@ -117,6 +117,10 @@ class ClipReading:
 
     # ---- for those who want the clips ----------------------------------------------------
 
+    def may_take(self, prepared: Prepared) -> bool:
+        """Whether its limit of time is not below that of the question."""
+        return prepared.video is None or self._video.max_read_s >= prepared.video.max_read_s
+
     def join(self, ahead: bool = False) -> bool:
         """From now on a question waits, or the video is read ahead; False if it is too late."""
         with self._changed:
@@ -189,7 +193,8 @@ class Readings:
     def of(self, prepared: Prepared) -> Iterator[Iterator[int]]:
         """Reads the missing clips of a question; gives how many there are, again and again.
 
-        They are added to `prepared`. Joins a reading that is under way where it has all of them.
+        They are added to `prepared`. Joins a reading that is under way where it has all of them
+        and may take as long.
         """
         reading, places = self._found(prepared, None, ahead=False)
         try:
@@ -218,7 +223,7 @@ class Readings:
             self._running = [reading for reading in self._running if not reading.is_over]
             for reading in self._running:
                 places = _places(wanted, reading.keys)
-                if places and reading.join(ahead):
+                if places and reading.may_take(prepared) and reading.join(ahead):
                     return reading, places
             reading = self._new(prepared, then)
             reading.join(ahead)

@@ -80,6 +80,7 @@ class Video:
         except BaseException:
             self.close()
             raise
+        self.max_read_s = max_read_s
         self._budget = Budget(os.path.basename(self._path), max_read_s)
         self._way = self._index.way
         self.info: VideoInfo = self._index.info
