@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from apollo import __version__
 from apollo.adapters import lora as adapters
 from apollo.asking.reading import ReadAhead, Readings
 from apollo.asking.respond import NO_MEMORY, Responder, memory_errors
@@ -336,7 +337,8 @@ def load(
     )
     apollo = Apollo(model, card)
     if (clips_folder := default_folder()) is not None:
-        apollo.cache.store = ClipStore(clips_folder, encoder_digest(model))
+        made_by = f"{__version__} {encoder_digest(model)}"  # a version may decode otherwise
+        apollo.cache.store = ClipStore(clips_folder, made_by)
     if adapter is not None:
         apollo.load_adapter(adapter)
     return apollo

@@ -95,11 +95,12 @@ class ClipReading:
                 if group is None:
                     return
                 self.wait_for_turn()
+                is_kept = not self._video.has_changed
                 for tokens, num_lost in zip(
                     viewer.encode(group.pixels).cpu(), group.lost, strict=True
                 ):
                     clip = EncodedClip(tokens.clone(), num_lost)
-                    cache.put(self.keys[self.num_done], clip)
+                    cache.put(self.keys[self.num_done] if is_kept else None, clip)
                     with self._changed:
                         self._encoded.append(clip)
                         self._changed.notify_all()
@@ -117,6 +118,10 @@ class ClipReading:
                 raise Cancelled
 
     # ---- for those who want the clips ----------------------------------------------------
+
+    def may_take(self, prepared: Prepared) -> bool:
+        """Whether its limit of time is not below that of the question."""
+        return prepared.video is None or self._video.max_read_s >= prepared.video.max_read_s
 
     def join(self, ahead: bool = False) -> bool:
         """From now on a question waits, or the video is read ahead; False if it is too late."""
@@ -190,7 +195,8 @@ class Readings:
     def of(self, prepared: Prepared) -> Iterator[Iterator[int]]:
         """Reads the missing clips of a question; gives how many there are, again and again.
 
-        They are added to `prepared`. Joins a reading that is under way where it has all of them.
+        They are added to `prepared`. Joins a reading that is under way where it has all of them
+        and may take as long.
         """
         reading, places = self._found(prepared, None, ahead=False)
         try:
@@ -219,7 +225,7 @@ class Readings:
             self._running = [reading for reading in self._running if not reading.is_over]
             for reading in self._running:
                 places = _places(wanted, reading.keys)
-                if places and reading.join(ahead):
+                if places and reading.may_take(prepared) and reading.join(ahead):
                     return reading, places
             reading = self._new(prepared, then)
             reading.join(ahead)

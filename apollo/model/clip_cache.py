@@ -41,11 +41,27 @@ class ClipCache:
     """key -> encoded clip, at most `max_bytes` of them in memory; behind it `store`, if any."""
 
     def __init__(self, max_bytes: int = DEFAULT_MAX_BYTES, store: ClipStore | None = None) -> None:
-        self.max_bytes = max_bytes
+        self._max_bytes = max_bytes
         self.store = store
         self._entries: OrderedDict[ClipKey, EncodedClip] = OrderedDict()
         self._num_bytes = 0
         self._lock = threading.Lock()
+
+    @property
+    def max_bytes(self) -> int:
+        return self._max_bytes
+
+    @max_bytes.setter
+    def max_bytes(self, max_bytes: int) -> None:
+        with self._lock:
+            self._max_bytes = max_bytes
+            self._drop()
+
+    def _drop(self) -> None:
+        """What is too much; under the lock."""
+        while self._num_bytes > self._max_bytes:
+            _, dropped = self._entries.popitem(last=False)
+            self._num_bytes -= dropped.tokens.nbytes
 
     def get(self, key: ClipKey | None) -> EncodedClip | None:
         """None without a key: then nothing is kept."""
@@ -77,9 +93,7 @@ class ClipCache:
             old = self._entries.pop(key, None)
             self._num_bytes += clip.tokens.nbytes - (old.tokens.nbytes if old is not None else 0)
             self._entries[key] = clip
-            while self._num_bytes > self.max_bytes:
-                _, dropped = self._entries.popitem(last=False)
-                self._num_bytes -= dropped.tokens.nbytes
+            self._drop()
 
     def clear(self) -> None:
         """Forgets what is in memory; the disk keeps its entries."""

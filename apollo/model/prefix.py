@@ -68,9 +68,24 @@ class Prefixes:
         if max_bytes is None:
             max_bytes = min(LARGEST_MAX_BYTES, int(total_bytes(device) * SHARE_OF_MEMORY))
         self.device = device
-        self.max_bytes = max_bytes
+        self._max_bytes = max_bytes
         self._entries: list[_Entry] = []  # the one used last is the last
         self._lock = threading.RLock()  # garbage that is collected meanwhile may `keep` something
+
+    @property
+    def max_bytes(self) -> int:
+        return self._max_bytes
+
+    @max_bytes.setter
+    def max_bytes(self, max_bytes: int) -> None:
+        with self._lock:
+            self._max_bytes = max_bytes
+            self._drop()
+
+    def _drop(self) -> None:
+        """What is too much; under the lock."""
+        while sum(e.num_bytes for e in self._entries) > self._max_bytes:
+            del self._entries[0]
 
     def start(self, owner: Hashable, marks: np.ndarray, config: Any) -> tuple[Any, int]:
         """A cache for `generate` that holds the longest known beginning, and its length.
@@ -112,8 +127,7 @@ class Prefixes:
             self._entries = [e for e in self._entries if not _is_part(e, entry)]
             if not any(_is_part(entry, e) for e in self._entries):
                 self._entries.append(entry)
-            while sum(e.num_bytes for e in self._entries) > self.max_bytes:
-                del self._entries[0]
+            self._drop()
 
     def clear(self) -> None:
         with self._lock:

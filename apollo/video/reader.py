@@ -80,6 +80,7 @@ class Video:
         except BaseException:
             self.close()
             raise
+        self.max_read_s = max_read_s
         self._budget = Budget(os.path.basename(self._path), max_read_s)
         self._way = self._index.way
         self.info: VideoInfo = self._index.info
@@ -106,6 +107,14 @@ class Video:
     def state(self) -> tuple[Any, ...]:
         """Another one when the file has another content."""
         return self._state
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the open file was written to: its frames may not be those of its digest."""
+        if self._opened is None:
+            return False
+        now = os.fstat(self._opened.fileno())
+        return (now.st_size, now.st_mtime_ns) != self._state[3:5]
 
     @property
     def name(self) -> str:

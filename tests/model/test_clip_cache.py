@@ -87,3 +87,12 @@ def test_a_cache_without_room_still_answers(apollo: Apollo, calls: Calls) -> Non
     for _ in range(2):
         apollo.answer(SHORT, QUESTION, generation=GREEDY)
     assert calls.encoded == 4
+
+
+def test_both_caches_can_be_switched_off_after_they_were_used(apollo: Apollo, calls: Calls) -> None:
+    apollo.answer(SHORT, QUESTION, generation=GREEDY)
+    assert len(apollo.cache) == 2 and apollo.prefixes.num_bytes
+    apollo.cache.max_bytes = apollo.prefixes.max_bytes = 0
+    assert not len(apollo.cache) and not apollo.prefixes.num_bytes
+    apollo.answer(SHORT, QUESTION, generation=GREEDY)
+    assert calls.encoded == 4 and not len(apollo.cache) and not len(apollo.prefixes)

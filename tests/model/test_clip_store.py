@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from asking import GREEDY, LONG, QUESTION, Calls, text_of
+from paths import TINY
 
 from apollo.chat import Apollo, load
 from apollo.model.clip_store import ClipStore, default_folder
@@ -69,6 +70,16 @@ def test_other_weights_use_nothing_of_it(apollo: Apollo, tmp_path: Path) -> None
         assert ask(fresh(apollo, tmp_path))[1].clips_encoded == 5
     finally:
         weight.data.copy_(old)
+
+
+def test_another_version_uses_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may decode or resize otherwise."""
+    monkeypatch.setenv("APOLLO_CACHE", str(tmp_path))
+    assert [ask(load(TINY))[1].clips_encoded for _ in range(2)] == [5, 0]
+    monkeypatch.setattr("apollo.chat.__version__", "0.0.0")
+    assert ask(load(TINY))[1].clips_encoded == 5
 
 
 def test_what_was_not_used_for_longest_leaves(tmp_path: Path) -> None:
