@@ -23,7 +23,7 @@ from torch import Tensor
 from apollo.model.causal_lm import ApolloForCausalLM
 from apollo.model.pieces import Pieces
 from apollo.model.prefix import Prefixes, marks_of
-from apollo.model.sampling import logits_processors
+from apollo.model.sampling import GREEDY_BELOW, logits_processors
 from apollo.settings import Generation
 
 HEARTBEAT_S = 0.1
@@ -126,7 +126,11 @@ def stream_text(
     marks, owner = marks_of(ids, clip_keys or [None]), model.adapter_key
     cache = None
     if prefixes is not None and prefixes.max_bytes and owner is not None:
-        cache, pace.num_reused = prefixes.start(owner, marks, model.llm.config)
+        # What is reused differs in the last bits, by which a draw may fall otherwise: a seed promises
+        # the same answer.
+        is_repeatable = generation.seed is not None and generation.temperature >= GREEDY_BELOW
+        beginning = marks[:0] if is_repeatable else marks
+        cache, pace.num_reused = prefixes.start(owner, beginning, model.llm.config)
 
     def check() -> None:
         if stop.is_set():
