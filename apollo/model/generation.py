@@ -126,8 +126,8 @@ def stream_text(
     marks, owner = marks_of(ids, clip_keys or [None]), model.adapter_key
     cache = None
     if prefixes is not None and prefixes.max_bytes and owner is not None:
-        # What is reused differs in the last bits, by which a draw may fall otherwise: a seed promises
-        # the same answer.
+        # What is reused differs in the last bits, by which a draw may fall otherwise; a seed
+        # promises the same answer.
         is_repeatable = generation.seed is not None and generation.temperature >= GREEDY_BELOW
         beginning = marks[:0] if is_repeatable else marks
         cache, pace.num_reused = prefixes.start(owner, beginning, model.llm.config)
