@@ -8,13 +8,13 @@ Bounded in bytes; the least recently used entry leaves first. Safe to use from s
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from apollo.model.clip_store import ClipStore
+from apollo.model.memory import Bounded
 
 DEFAULT_MAX_BYTES = 512 * 2**20
 
@@ -37,28 +37,16 @@ class EncodedClip:
     num_lost: int = 0
 
 
-class ClipCache:
+class ClipCache(Bounded):
     """key -> encoded clip, at most `max_bytes` of them in memory; behind it `store`, if any."""
 
     def __init__(self, max_bytes: int = DEFAULT_MAX_BYTES, store: ClipStore | None = None) -> None:
-        self._max_bytes = max_bytes
+        super().__init__(max_bytes)
         self.store = store
         self._entries: OrderedDict[ClipKey, EncodedClip] = OrderedDict()
         self._num_bytes = 0
-        self._lock = threading.Lock()
-
-    @property
-    def max_bytes(self) -> int:
-        return self._max_bytes
-
-    @max_bytes.setter
-    def max_bytes(self, max_bytes: int) -> None:
-        with self._lock:
-            self._max_bytes = max_bytes
-            self._drop()
 
     def _drop(self) -> None:
-        """What is too much; under the lock."""
         while self._num_bytes > self._max_bytes:
             _, dropped = self._entries.popitem(last=False)
             self._num_bytes -= dropped.tokens.nbytes

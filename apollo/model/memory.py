@@ -1,14 +1,38 @@
-"""How much memory a device has, and how much of it is free."""
+"""How much memory a device has, how much of it is free, and what keeps within a part of it."""
 
 from __future__ import annotations
 
 import os
+import threading
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import torch
 
 _CGROUP = Path("/sys/fs/cgroup")  # the limits of a container
 _UNKNOWN_BYTES = 8 * 2**30  # taken where the system does not say
+
+
+class Bounded(ABC):
+    """Something kept in at most `max_bytes`; 0 keeps nothing. What it keeps is under `_lock`."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._lock = threading.RLock()  # garbage that is collected meanwhile may keep something
+
+    @property
+    def max_bytes(self) -> int:
+        return self._max_bytes
+
+    @max_bytes.setter
+    def max_bytes(self, max_bytes: int) -> None:
+        with self._lock:
+            self._max_bytes = max_bytes
+            self._drop()
+
+    @abstractmethod
+    def _drop(self) -> None:
+        """Drops what is too much; under the lock."""
 
 
 def total_bytes(device: torch.device) -> int:

@@ -11,7 +11,6 @@ recently used entry leaves first, and all of them when memory runs out.
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from apollo.constants import X_TOKEN_INDEX
-from apollo.model.memory import free_bytes, total_bytes
+from apollo.model.memory import Bounded, free_bytes, total_bytes
 
 SHARE_OF_MEMORY = 1 / 16
 LARGEST_MAX_BYTES = 4 * 2**30
@@ -60,30 +59,18 @@ class _Entry:
         return sum(k.nbytes + v.nbytes for k, v in self.layers)
 
 
-class Prefixes:
+class Prefixes(Bounded):
     """Keys and values of the last conversations. Safe to use from several threads."""
 
     def __init__(self, device: torch.device, max_bytes: int | None = None) -> None:
         """`max_bytes` is a share of the device's memory by default; 0 keeps nothing."""
         if max_bytes is None:
             max_bytes = min(LARGEST_MAX_BYTES, int(total_bytes(device) * SHARE_OF_MEMORY))
+        super().__init__(max_bytes)
         self.device = device
-        self._max_bytes = max_bytes
         self._entries: list[_Entry] = []  # the one used last is the last
-        self._lock = threading.RLock()  # garbage that is collected meanwhile may `keep` something
-
-    @property
-    def max_bytes(self) -> int:
-        return self._max_bytes
-
-    @max_bytes.setter
-    def max_bytes(self, max_bytes: int) -> None:
-        with self._lock:
-            self._max_bytes = max_bytes
-            self._drop()
 
     def _drop(self) -> None:
-        """What is too much; under the lock."""
         while sum(e.num_bytes for e in self._entries) > self._max_bytes:
             del self._entries[0]
 
