@@ -36,6 +36,8 @@ from apollo.video.survey import Survey, survey_of
 logger = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "decord")
+LARGE_PIXELS = 1920 * 1200
+MOST_THREADS = 8
 _CHUNK_BYTES = 1 << 20
 _indices: Recent[PacketIndex] = Recent(32)  # about 2 MB for an hour of video
 _digests: Recent[str] = Recent(1024)
@@ -58,13 +60,11 @@ class Video:
         self,
         path: str | os.PathLike[str],
         *,
-        # On two cores two take 0.65 of the time of one and 1.1 of its CPU seconds; every further
-        # one holds a picture more.
-        num_threads: int = 2,
+        num_threads: int | None = None,
         max_read_s: float = Sampling.max_read_s,
     ) -> None:
         self.num_opens = self.num_frames_read = 0
-        self._threads = num_threads
+        self._num_threads = num_threads
         self._running: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
         self._users: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
         self._opened: BinaryIO | None = None
@@ -202,6 +202,20 @@ class Video:
     def damage_of(self, frame_ids: Iterable[int]) -> Damage:
         """To be filled in while `frames` reads these."""
         return Damage(self.name, asked=len(set(frame_ids)))
+
+    @property
+    def _threads(self) -> int:
+        """For decoding. On two cores four take 0.85 of the time of two and the same CPU seconds,
+        because they go on while a frame is converted; but each holds pictures, so for large ones
+        there are no more than cores."""
+        cores = os.cpu_count() or 2
+        wanted = cores if self.is_large else cores + 2
+        return self._num_threads or min(MOST_THREADS, max(2, wanted))
+
+    @property
+    def is_large(self) -> bool:
+        """A few of its pictures take much memory."""
+        return self.info.width * self.info.height > LARGE_PIXELS
 
     def _frames(self, ids: list[int], damage: Damage) -> Generator[np.ndarray, None, None]:
         counts = Counter(ids)

@@ -20,7 +20,7 @@ from apollo.video import decoding, reader
 from apollo.video.clips import Clip
 from apollo.video.decoding import damage_sentence
 from apollo.video.reader import Video
-from apollo.vision.clip_pixels import clip_pixels
+from apollo.vision.clip_pixels import FRAMES_AHEAD, clip_pixels
 from apollo.vision.transforms import InternVideo2Transform, SiglipTransform
 
 TRANSFORMS = [SiglipTransform(40), InternVideo2Transform(32)]
@@ -95,15 +95,20 @@ def test_frames_of_another_size_are_fitted_into_the_first_of_each_clip(
         assert torch.equal(groups[0].pixels[tower], torch.stack(expected))
 
 
-def test_it_goes_no_further_ahead_than_a_group(path: Path) -> None:
+@pytest.mark.parametrize("is_large", [False, True])
+def test_it_goes_no_further_ahead_than_a_group(
+    path: Path, monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    monkeypatch.setattr(Video, "is_large", is_large)
+    ahead = 4 if is_large else 4 + FRAMES_AHEAD + 1  # three clips wait, one frame is in hand
     clips = [Clip((i,), 0.0, 0.0) for i in range(40)]
     with Video(path) as video:
         groups = clip_pixels(video, clips, TRANSFORMS, clips_at_once=3)
         for taken in (3, 6):
             next(groups)
-            until(lambda taken=taken: video.num_frames_read >= taken + 4)  # type: ignore[misc]
+            until(lambda taken=taken: video.num_frames_read >= taken + ahead)  # type: ignore[misc]
             time.sleep(0.1)
-            assert video.num_frames_read == taken + 4  # three wait, one is in hand
+            assert video.num_frames_read == taken + ahead
         groups.close()
 
 
