@@ -117,16 +117,13 @@ def next_turn(path: str, name: str, way: str) -> Run:
     from apollo.bench import baseline, models
 
     apollo = models.named(name)
-    prefixes = getattr(apollo, "prefixes", None)
-    if prefixes is None:
-        raise NotMeasured("keys and values are not kept between questions yet")
     said = first_turn(path, name)
     messages = [_another()] if way == "new conversation" else [*said, _another()]
     if way == "baseline":
         clips = apollo.clips(path)
         return cost_of(lambda: baseline.answer(apollo.model, path, clips, messages, 1))
     if way == "without reuse":
-        prefixes.clear()
+        apollo.prefixes.clear()
     with metered() as run:
         _, stats = models.ask(apollo, path, messages, 1)
     return run | models.counted(stats)
@@ -158,8 +155,6 @@ def after_reading_ahead(path: str, wait_s: float) -> Run:
     from apollo.settings import Sampling
 
     apollo = models.fresh("nano")
-    if not hasattr(apollo, "read_ahead"):
-        raise NotMeasured("videos are not read ahead yet")
     reading = apollo.read_ahead(path, Sampling())
     time.sleep(wait_s)
     with metered() as run:
@@ -180,8 +175,7 @@ def write(path: str, number: int, way: str) -> Run:
     apollo = models.named("nano")
     greedy = Generation(temperature=0, max_new_tokens=number)
     models.ask(apollo, path, [QUESTION], 1)  # from here on its visual tokens are kept
-    if hasattr(apollo, "prefixes"):
-        apollo.prefixes.clear()
+    apollo.prefixes.clear()
     is_sampled = way.endswith("sampled")
     if way.startswith("stream"):
         generation = Generation(max_new_tokens=number) if is_sampled else greedy

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from apollo.bench.meter import NotMeasured, Run, cost_of
+from apollo.bench.meter import Run, cost_of
 from apollo.bench.session import Runs, Session
 
 SIGLIP_PX, INTERNVIDEO2_PX = 384, 224
@@ -35,11 +35,7 @@ SMALL = Path(__file__).parent.parent / "demo" / "assets" / "example_1.mp4"
 
 
 def run_loader(session: Session) -> None:
-    from apollo.settings import Sampling
-
     ways = ["default", "exact", "baseline", "floor"]
-    if "exact" not in Sampling.__dataclass_fields__:
-        ways.remove("exact")
     for kind, targets in LOADER_VIDEOS:
         footage = session.video(*kind)
         with session.worker() as worker:
@@ -49,10 +45,7 @@ def run_loader(session: Session) -> None:
             )
         for (way, key), least in targets.items():
             what = f"{footage.label}: {key[:-2]} of baseline / {way}"
-            with session.skipping(what):
-                if way not in runs:
-                    raise NotMeasured(f"Sampling has no {way!r} yet")
-                session.ratio(what, runs["baseline"], runs[way], key, at_least=least)
+            session.ratio(what, runs["baseline"], runs[way], key, at_least=least)
         what = f"{footage.label}: cpu of default / floor"
         session.ratio(what, runs["default"], runs["floor"], "cpu_s", at_most=FLOOR_AT_MOST)
 
@@ -106,15 +99,10 @@ def load(path: str, way: str) -> Run:
 def streamed(path: str, clips: Any, transforms: Any, exact: bool) -> Any:
     """Apollo's way: the pixels of some clips at a time."""
     from apollo.video.reader import Video
+    from apollo.vision.clip_pixels import clip_pixels
 
     with Video(path) as video:
-        try:
-            from apollo.vision.clip_pixels import clip_pixels
-        except ImportError:  # before the loader reduced frame by frame
-            for frames in video.read(clips):
-                yield [transform.resize(frames) for transform in transforms]
-        else:
-            yield from clip_pixels(video, clips, transforms, clips_at_once=1, exact=exact)
+        yield from clip_pixels(video, clips, transforms, clips_at_once=1, exact=exact)
 
 
 def decode_only(path: str) -> None:

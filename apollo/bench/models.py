@@ -93,6 +93,6 @@ def ask(
 
 
 def counted(stats: Stats) -> dict[str, float]:
-    """What the answer opened, decoded, encoded and reused, as far as its statistics say."""
+    """What the answer opened, decoded, encoded and reused."""
     names = ("files_opened", "frames_decoded", "clips_encoded", "reused_prompt_tokens")
-    return {name: getattr(stats, name) for name in names if hasattr(stats, name)}
+    return {name: getattr(stats, name) for name in names}

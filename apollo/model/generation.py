@@ -36,7 +36,7 @@ class Stopped(Exception):
 
 @dataclass
 class Pace:
-    """When tokens were written. Text is emitted per word, so tokens are timed here."""
+    """When tokens were written. A piece of text may hold several, so they are timed here."""
 
     began_s: float = field(default_factory=time.monotonic)
     num_tokens: int = 0

@@ -183,7 +183,7 @@ class Viewer:
     def encode(self, pixels: Pixels) -> Tensor:
         """Pixels of n clips, one tensor a tower -> visual tokens (n, K, D).
 
-        Where the device's memory does not hold the group, one clip is encoded at a time.
+        Where the device's memory does not hold the group, each half is encoded alone.
         """
         try:
             return self.model.encode_clips(pixels)
