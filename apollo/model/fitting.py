@@ -9,6 +9,7 @@ alone is too long, or its answer may be, clips are left out that were read befor
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -92,7 +93,12 @@ class Fitting:
 
     def _shortened(self, selection: Selection) -> Fitted:
         """Without the oldest turns, as many as it takes."""
-        for dropped in range(0, len(self.turns), 2):
+        ids, starts = self._ids(self.turns, selection), range(2, len(self.turns), 2)
+        if len(ids) <= self.room:
+            return Fitted(ids, selection)
+        if starts:  # a later one is never longer, so few of a long conversation's are written
+            found = bisect.bisect_left(starts, True, key=lambda at: self._fits(at, selection))
+            dropped = starts[min(found, len(starts) - 1)]
             ids = self._ids(self.turns[dropped:], selection)
             if len(ids) <= self.room:
                 return Fitted(ids, _noted(selection, dropped // 2))
@@ -101,6 +107,9 @@ class Fitting:
             f"{self.generation.max_new_tokens}, but the model holds {self.context}; ask a shorter "
             "question or allow a shorter answer."
         )
+
+    def _fits(self, start: int, selection: Selection) -> bool:
+        return len(self._ids(self.turns[start:], selection)) <= self.room
 
     def _ids(self, turns: Sequence[Message], selection: Selection) -> list[int]:
         prompt = build_prompt(
@@ -117,8 +126,6 @@ def thinned(clips: Sequence[Clip], count: int) -> list[Clip]:
 
 
 def _noted(selection: Selection, num_dropped: int) -> Selection:
-    if not num_dropped:
-        return selection
     turns = "question and answer" if num_dropped == 1 else f"{num_dropped} questions and answers"
     text = f"The conversation is long, so its first {turns} were left out."
     return replace(selection, note=" ".join(filter(None, [selection.note, text])))
